@@ -1,0 +1,2 @@
+//! Serialgate wire protocol v1.
+#![no_std]

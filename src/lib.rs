@@ -1,0 +1,9 @@
+//! Serialgate (skeleton)
+pub mod clock;
+pub mod config;
+pub mod flow;
+pub mod mqtt;
+pub mod queue;
+pub mod reading;
+pub mod status;
+pub mod topic;

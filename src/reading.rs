@@ -1,0 +1,266 @@
+//! What travels through the gateway: readings, events and the opaque messages of LAN clients.
+//!
+//! Everything here is plain data. Numbers keep the decimal form in which the sensor sent them, so
+//! that `23.45` never becomes `23.450000000000003` on its way.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A device's name as it stands in topics: a slug of `[a-z0-9_-]`.
+pub type DeviceName = Arc<str>;
+
+/// A moment, as the kernel's boot clock saw it. Never a wall time: see [`crate::clock`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Row of the queue's `boot` table: which boot of this machine the clock belongs to.
+    pub boot: u32,
+    /// Microseconds of `CLOCK_BOOTTIME`. Negative for readings that a board took before we booted.
+    pub us: i64,
+}
+
+impl Stamp {
+    /// This moment moved by `us` microseconds on the same boot's clock.
+    #[must_use]
+    pub fn plus_us(self, us: i64) -> Self {
+        Self { boot: self.boot, us: self.us.saturating_add(us) }
+    }
+}
+
+/// The unique id of a board: 1 to 16 bytes, written as lower-case hex.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Uid(Arc<[u8]>);
+
+impl Uid {
+    /// Longest uid the gateway takes, in bytes.
+    pub const MAX: usize = 16;
+
+    /// A uid of 1 to [`Uid::MAX`] bytes, else `None`.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        (1..=Self::MAX).contains(&bytes.len()).then(|| Self(bytes.into()))
+    }
+
+    /// The bytes as the board sent them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Names one message for ever: every copy of it, in any place and after any restart, carries the
+/// same id. Consumers drop duplicates by it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum MessageId {
+    /// A board that numbers its own readings: `<uid>-<boot>/<seq>`, boot in hex.
+    Board {
+        /// The board's unique id.
+        uid: Uid,
+        /// The board's boot number.
+        boot: u32,
+        /// The reading's number within that boot.
+        seq: u32,
+    },
+    /// A source without numbers of its own: `<gateway boot uuid>/<n>`.
+    Gateway {
+        /// Drawn anew at each start of the daemon.
+        boot: Uuid,
+        /// Counts everything that this start of the daemon has named.
+        n: u64,
+    },
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Board { uid, boot, seq } => write!(f, "{uid}-{boot:x}/{seq}"),
+            Self::Gateway { boot, n } => write!(f, "{boot}/{n}"),
+        }
+    }
+}
+
+/// One value of one channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// The sensor had nothing to say (wire type 0, JSON `null`).
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// `mantissa × 10^exponent`, exactly as sent.
+    Decimal {
+        /// The digits.
+        mantissa: i64,
+        /// The power of ten, at most ±18.
+        exponent: i8,
+    },
+    /// A single-precision number, written with the fewest digits that give it back.
+    F32(f32),
+    /// A double-precision number, written with the fewest digits that give it back.
+    F64(f64),
+    /// Text.
+    Text(Box<str>),
+    /// Bytes; written as lower-case hex in JSON.
+    Bytes(Box<[u8]>),
+    /// A JSON fragment that is none of the above (nested object, array, huge number), compact.
+    Json(Box<str>),
+}
+
+/// The values that one device sampled at one instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Whose reading.
+    pub device: DeviceName,
+    /// Names it for ever.
+    pub id: MessageId,
+    /// The reading's number within its device: the board's own, or counted by the gateway since
+    /// its start for sources without numbers.
+    pub seq: u64,
+    /// When it was sampled.
+    pub at: Stamp,
+    /// Channel name and value, in the order in which the device sent them.
+    pub values: Vec<(Arc<str>, Value)>,
+}
+
+/// A message of a LAN client that a bridge forwards as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The topic it was published to.
+    pub topic: Arc<str>,
+    /// The payload, untouched.
+    pub payload: Bytes,
+    /// 0, 1 or 2, as published.
+    pub qos: u8,
+    /// Whether the publisher asked for it to be retained.
+    pub retain: bool,
+    /// MQTT 5 user properties, content type and so on: see [`Properties`].
+    pub properties: Properties,
+}
+
+/// The MQTT 5 publish properties that travel end to end with a [`Message`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Properties {
+    /// Content type, as text.
+    pub content_type: Option<Arc<str>>,
+    /// Response topic.
+    pub response_topic: Option<Arc<str>>,
+    /// Correlation data.
+    pub correlation_data: Option<Bytes>,
+    /// Whether the payload is declared to be UTF-8 text.
+    pub is_utf8_payload: bool,
+    /// User properties, in order.
+    pub user: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// Something that happened to the data or to a link, told on the `event` topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Names it for ever.
+    pub id: MessageId,
+    /// When the gateway noticed.
+    pub at: Stamp,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// Readings of a device will never arrive.
+    Gap {
+        /// Whose readings.
+        device: DeviceName,
+        /// First missing number.
+        from_seq: u64,
+        /// Last missing number.
+        to_seq: u64,
+        /// How many of that range were lost; the rest had been delivered before.
+        lost: u64,
+        /// Why.
+        reason: GapReason,
+    },
+    /// A damaged queue file was set aside and a new one was begun.
+    Quarantine {
+        /// The damaged file's new name.
+        path: String,
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// A serial port changed state.
+    Port {
+        /// The port's path, as configured.
+        path: String,
+        /// The new state: `open`, `absent`, `busy`, `denied`, `silent`.
+        state: String,
+    },
+    /// A bridge was connected or lost.
+    Bridge {
+        /// The bridge's name.
+        name: String,
+        /// The new state: `connected` or `disconnected`.
+        state: String,
+        /// Why, where it is known.
+        reason: Option<String>,
+    },
+}
+
+/// Why readings are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GapReason {
+    /// The board's own ring overflowed before we could take the readings.
+    Device,
+    /// The queue was full.
+    Full,
+    /// Older than `max_age`.
+    Expired,
+    /// The queue file was damaged.
+    Corrupt,
+}
+
+impl GapReason {
+    /// The word used in events and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Full => "full",
+            Self::Expired => "expired",
+            Self::Corrupt => "corrupt",
+        }
+    }
+}
+
+/// Whatever stands in the queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Body {
+    /// A device's reading.
+    Reading(Reading),
+    /// Something that happened.
+    Event(Event),
+    /// A LAN client's message.
+    Message(Message),
+}
+
+impl Body {
+    /// Whether it counts in the queue's ledger (accepted = delivered + dropped + queued).
+    /// Events do not: they tell of the ledger.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        !matches!(self, Self::Event(_))
+    }
+}

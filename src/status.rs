@@ -1,0 +1,221 @@
+//! Counters and states of every part, as one document: `serialgate status --json`.
+//!
+//! Each part owns a cell ([`Cell`]) and keeps it true; [`Registry`] puts the cells together. The
+//! field names are the contract of `status --json`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// A value that one part writes and anybody may read.
+#[derive(Debug, Default)]
+pub struct Cell<T>(Arc<Mutex<T>>);
+
+impl<T> Clone for Cell<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Cell<T> {
+    /// A cell that holds `value`.
+    pub fn new(value: T) -> Self {
+        Self(Arc::new(Mutex::new(value)))
+    }
+
+    /// The value, locked; hold it for a few instructions only.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The whole document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// The gateway's name in topics.
+    pub gateway: String,
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// Whether the wall clock was ever synchronised in this boot.
+    pub clock_synced: bool,
+    /// One entry per port.
+    pub ports: Vec<Port>,
+    /// The store-and-forward queue.
+    pub queue: Queue,
+    /// One entry per bridge.
+    pub bridges: Vec<Bridge>,
+    /// The local broker.
+    pub broker: Broker,
+}
+
+/// One serial port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Port {
+    /// As configured, or what a glob found.
+    pub path: String,
+    /// Its state.
+    pub state: PortState,
+    /// Devices seen on it.
+    pub device: Vec<String>,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Good frames.
+    pub frames: u64,
+    /// Frames whose check sum was wrong.
+    pub bad_check: u64,
+    /// Frames that could not be understood: too long, not JSON, not UTF-8, wrong types.
+    pub bad_decode: u64,
+    /// Times that good frames came again after bad bytes.
+    pub resyncs: u64,
+    /// Times the device went away.
+    pub disconnects: u64,
+    /// Seconds since the last good frame.
+    pub last_frame_age_s: Option<f64>,
+    /// The last trouble, in words.
+    pub last_error: Option<String>,
+}
+
+/// What a port is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortState {
+    /// Open, and bytes come.
+    Open,
+    /// There is no such device now.
+    #[default]
+    Absent,
+    /// Somebody else holds it.
+    Busy,
+    /// We may not open it.
+    Denied,
+    /// Open, but nothing has come for long.
+    Silent,
+}
+
+impl PortState {
+    /// The word used in status and events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Absent => "absent",
+            Self::Busy => "busy",
+            Self::Denied => "denied",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+/// The queue. `accepted = delivered + dropped + readings`, exactly, at every moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Waiting, in memory or on disk.
+    pub readings: u64,
+    /// Bytes that the queue's file uses for them.
+    pub bytes: u64,
+    /// Age of the oldest one that waits, in seconds.
+    pub oldest_age_s: Option<f64>,
+    /// Waiting in memory only: lost if the power went now.
+    pub volatile: u64,
+    /// Taken since the queue file was made.
+    pub accepted: u64,
+    /// Acknowledged by every bridge that wants them.
+    pub delivered: u64,
+    /// Given up, by reason.
+    pub dropped: Dropped,
+    /// Transactions synced to disk since the daemon started.
+    pub commits: u64,
+    /// Bytes written to disk since the daemon started.
+    pub flash_bytes: u64,
+    /// How it is.
+    pub state: QueueState,
+}
+
+/// Readings given up, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// The queue was full.
+    pub full: u64,
+    /// Older than `max_age`.
+    pub expired: u64,
+    /// In a damaged part of the file.
+    pub corrupt: u64,
+}
+
+impl Dropped {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.full + self.expired + self.corrupt
+    }
+}
+
+/// How the queue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueState {
+    /// All well.
+    #[default]
+    Ok,
+    /// The disk does not take our writes: readings are held in memory, as many as fit.
+    Degraded,
+    /// At its size limit: the policy of `when_full` is at work.
+    Full,
+}
+
+/// One bridge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: BridgeState,
+    /// Seconds in that state.
+    pub since_s: u64,
+    /// Readings that wait for it.
+    pub backlog: u64,
+    /// Messages sent and not yet acknowledged.
+    pub in_flight: u64,
+    /// Readings it acknowledged since the daemon started.
+    pub delivered: u64,
+    /// Readings that were in flight when a connection broke, so may have arrived twice.
+    pub duplicates_possible: u64,
+    /// Seconds until the backlog is gone at the present rate.
+    pub eta_s: Option<u64>,
+    /// The last trouble, in words.
+    pub last_error: Option<String>,
+}
+
+/// What a bridge is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BridgeState {
+    /// The cloud accepted us.
+    Connected,
+    /// On the way there.
+    #[default]
+    Connecting,
+    /// Waiting to try again.
+    Backoff,
+    /// Held by an operator.
+    Paused,
+}
+
+/// The local broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broker {
+    /// Connected clients.
+    pub clients: u64,
+    /// Subscriptions of all sessions.
+    pub subscriptions: u64,
+    /// Retained messages.
+    pub retained: u64,
+    /// Messages taken from clients.
+    pub received: u64,
+    /// Messages sent to clients.
+    pub sent: u64,
+    /// Messages that a full client queue made us drop.
+    pub dropped: u64,
+}

@@ -1,0 +1,221 @@
+//! Topic names and topic filters: building, checking, matching.
+//!
+//! Source: MQTT 5.0 and 3.1.1, section 4.7.
+
+use std::sync::Arc;
+
+use crate::reading::DeviceName;
+
+/// Longest topic or filter, in bytes (MQTT 5.0, 1.5.4).
+pub const MAX_BYTES: usize = 65_535;
+
+/// Whether `topic` may be published to: not empty, no wildcard, no NUL, not too long.
+#[must_use]
+pub fn is_valid_name(topic: &str) -> bool {
+    !topic.is_empty() && topic.len() <= MAX_BYTES && !topic.contains(['+', '#', '\0'])
+}
+
+/// Whether `filter` may be subscribed to: `+` fills a whole level, `#` only the last one.
+#[must_use]
+pub fn is_valid_filter(filter: &str) -> bool {
+    if filter.is_empty() || filter.len() > MAX_BYTES || filter.contains('\0') {
+        return false;
+    }
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        let fits = match level {
+            "+" => true,
+            "#" => levels.peek().is_none(),
+            _ => !level.contains(['+', '#']),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether `topic` falls under `filter`. A filter that begins with a wildcard does not see topics
+/// that begin with `$` (4.7.2).
+#[must_use]
+pub fn matches(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let (mut filter, mut topic) = (filter.split('/'), topic.split('/'));
+    loop {
+        match (filter.next(), topic.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(_)) => {}
+            (Some(want), Some(have)) if want == have => {}
+            _ => return false,
+        }
+    }
+}
+
+/// `text` as a slug of `[a-z0-9_-]`: lower case, anything else becomes `_`, at most
+/// [`SLUG_MAX`] bytes. `None` where nothing is left.
+#[must_use]
+pub fn slug(text: &str) -> Option<String> {
+    let slug: String = text
+        .trim()
+        .chars()
+        .take(SLUG_MAX)
+        .map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '_' | '-') => c,
+            _ => '_',
+        })
+        .collect();
+    (!slug.is_empty()).then_some(slug)
+}
+
+/// Longest slug, in bytes.
+pub const SLUG_MAX: usize = 64;
+
+/// What the gateway says about itself and its devices with retained messages: the newest word
+/// counts, and is rebuilt rather than stored.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The gateway: `online` or `offline`.
+    Gateway,
+    /// A device: `online` or `offline`.
+    Status(DeviceName),
+    /// A device's description, JSON.
+    Meta(DeviceName),
+    /// A device's newest reading, JSON.
+    State(DeviceName),
+}
+
+/// Builds the gateway's own topics: `<base>/<gateway>/…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    root: Arc<str>,
+}
+
+impl Topics {
+    /// Topics under `<base>/<gateway>`.
+    #[must_use]
+    pub fn new(base: &str, gateway: &str) -> Self {
+        Self { root: format!("{base}/{gateway}").into() }
+    }
+
+    /// Where a retained subject is published.
+    #[must_use]
+    pub fn of(&self, subject: &Subject) -> String {
+        match subject {
+            Subject::Gateway => format!("{}/status", self.root),
+            Subject::Status(device) => format!("{}/{device}/status", self.root),
+            Subject::Meta(device) => format!("{}/{device}/meta", self.root),
+            Subject::State(device) => format!("{}/{device}/state", self.root),
+        }
+    }
+
+    /// Where every reading of `device` is published.
+    #[must_use]
+    pub fn data(&self, device: &str) -> String {
+        format!("{}/{device}/data", self.root)
+    }
+
+    /// Where events are published.
+    #[must_use]
+    pub fn event(&self) -> String {
+        format!("{}/event", self.root)
+    }
+}
+
+/// Which of our messages a bridge wants: the `forward` key of its configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// Everything of our own except `state`; nothing of LAN clients.
+    Own,
+    /// Everything that matches one of these filters, our own and LAN clients' alike.
+    Filters(Vec<String>),
+}
+
+impl Forward {
+    /// Whether a LAN client's message on `topic` is wanted.
+    #[must_use]
+    pub fn wants_message(&self, topic: &str) -> bool {
+        match self {
+            Self::Own => false,
+            Self::Filters(filters) => filters.iter().any(|filter| matches(filter, topic)),
+        }
+    }
+
+    /// Whether our own `data` or `event` message on `topic` is wanted.
+    #[must_use]
+    pub fn wants_own(&self, topic: &str) -> bool {
+        matches!(self, Self::Own) || self.wants_message(topic)
+    }
+
+    /// Whether a retained subject on `topic` is wanted.
+    #[must_use]
+    pub fn wants_subject(&self, subject: &Subject, topic: &str) -> bool {
+        match self {
+            Self::Own => !matches!(subject, Subject::State(_)),
+            Self::Filters(_) => self.wants_message(topic),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_match_as_section_4_7_says() {
+        for (filter, topic, expected) in [
+            ("a/b", "a/b", true),
+            ("a/b", "a/b/c", false),
+            ("a/+", "a/b", true),
+            ("a/+", "a/", true),
+            ("a/+", "a", false),
+            ("a/#", "a", true),
+            ("a/#", "a/b/c", true),
+            ("#", "a/b", true),
+            ("+/+", "/finance", true),
+            ("+", "/finance", false),
+            ("#", "$SYS/uptime", false),
+            ("+/uptime", "$SYS/uptime", false),
+            ("$SYS/#", "$SYS/uptime", true),
+        ] {
+            assert_eq!(matches(filter, topic), expected, "{filter} against {topic}");
+        }
+    }
+
+    #[test]
+    fn wildcards_stand_only_where_they_may() {
+        for good in ["a", "/", "+", "#", "a/+/b", "a/#", "+/+/#", " "] {
+            assert!(is_valid_filter(good), "{good}");
+        }
+        for bad in ["", "a#", "a/#/b", "a+", "+a/b", "#/", "a\0"] {
+            assert!(!is_valid_filter(bad), "{bad}");
+        }
+        assert!(is_valid_name("a/b"));
+        for bad in ["", "a/+", "#", "a\0"] {
+            assert!(!is_valid_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn slugs_keep_only_what_topics_may_hold() {
+        assert_eq!(slug("Green House/7").as_deref(), Some("green_house_7"));
+        assert_eq!(slug("  ").as_deref(), None);
+        assert_eq!(slug("täst").as_deref(), Some("t_st"));
+    }
+
+    #[test]
+    fn a_bridge_without_filters_takes_our_own_but_not_state() {
+        let topics = Topics::new("serialgate", "pi");
+        let state = Subject::State("a".into());
+        let meta = Subject::Meta("a".into());
+        let own = Forward::Own;
+        assert!(own.wants_own(&topics.data("a")));
+        assert!(own.wants_subject(&meta, &topics.of(&meta)));
+        assert!(!own.wants_subject(&state, &topics.of(&state)));
+        assert!(!own.wants_message("sensors/x"));
+        let all = Forward::Filters(vec!["serialgate/#".into()]);
+        assert!(all.wants_subject(&state, &topics.of(&state)));
+        assert!(!all.wants_message("sensors/x"));
+    }
+}
