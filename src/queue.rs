@@ -335,7 +335,7 @@ impl Outlet {
         let interest = &self.shared.interest;
         let Some(consumer) = interest.consumers.get(self.index) else { return Vec::new() };
         let mut state = self.shared.state();
-        state.core.take(self.index, max, |body| interest.wants_one(consumer, body))
+        state.core.take(self.index, max, boottime_us(), |body| interest.wants_one(consumer, body))
     }
 
     /// The cloud has acknowledged the entry at `position`, or can never take it.

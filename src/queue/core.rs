@@ -21,7 +21,7 @@ use crate::reading::{Body, DeviceName, Event, EventKind, GapReason, MessageId, S
 use crate::status::{self, Dropped, QueueState};
 
 use super::cursor::{Cursor, Mark};
-use super::held::Held;
+use super::held::{Held, Look, Settled};
 use super::job::{Evicted, Job, Loaded, Next, Outcome, Save};
 
 /// Commit as soon as so much is held that was not committed, in bytes.
@@ -291,7 +291,7 @@ impl<T> Core<T> {
 
     /// The next entries for bridge `index`, at most `max`, in order. `wants` tells whether the
     /// bridge wants an entry that was loaded from disk.
-    pub fn take(&mut self, index: usize, max: usize, wants: impl Fn(&Body) -> bool) -> Vec<Taken> {
+    pub fn take(&mut self, index: usize, max: usize, now: i64, wants: impl Fn(&Body) -> bool) -> Vec<Taken> {
         let visible = self.visible_end();
         let mut taken = Vec::new();
         while taken.len() < max {
@@ -304,6 +304,7 @@ impl<T> Core<T> {
                 } else {
                     cursor.pass(position);
                     self.settle_on_disk(position, counts);
+                    self.note_ack(now);
                 }
             } else if cursor.needs_load(self.held.base()) {
                 break;
@@ -312,12 +313,18 @@ impl<T> Core<T> {
                 if position >= visible {
                     break;
                 }
-                match self.held.get(position, index) {
-                    Some(body) if !cursor.is_done(position) => {
+                let again = cursor.is_done(position);
+                match self.held.look(position, index) {
+                    Look::Wanted(body) if !again => {
                         cursor.hand_out(position, body.counts());
                         taken.push(Taken { position, body: Arc::clone(body), late: false });
                     }
-                    _ => cursor.pass(position),
+                    Look::Passed { counts } if !again => {
+                        cursor.pass(position);
+                        self.settle_on_disk(position, counts);
+                        self.note_ack(now);
+                    }
+                    Look::Wanted(_) | Look::Passed { .. } | Look::Nothing => cursor.pass(position),
                 }
             }
         }
@@ -329,14 +336,18 @@ impl<T> Core<T> {
         let Some(Mark { counts }) = self.cursors.get_mut(index).and_then(|c| c.done(position)) else {
             return;
         };
-        if let Some(finished) = self.held.done(position, index) {
-            if let Some(ticket) = finished {
+        let ticket = match self.held.done(position, index) {
+            Settled::Gone(ticket) => {
                 self.ledger.delivered += u64::from(counts);
-                self.safe.extend(ticket.map(|ticket| (ticket, Safe::Delivered)));
+                ticket
             }
-        } else {
-            self.settle_on_disk(position, counts);
-        }
+            Settled::Kept => None,
+            Settled::OnDisk(ticket) => {
+                self.settle_on_disk(position, counts);
+                ticket
+            }
+        };
+        self.safe.extend(ticket.map(|ticket| (ticket, Safe::Delivered)));
         self.note_ack(now);
     }
 
@@ -412,7 +423,7 @@ impl<T> Core<T> {
         let save = self.save_due.is_some_and(|due| due <= now);
         if commit && (!blocked || self.stopping == Stopping::CommitAll) {
             self.flush_gaps(now);
-            let (entries, end) = self.held.uncommitted();
+            let (entries, end) = self.held.begin_writing();
             self.committing = end;
             return Next::Do(Job::Commit { entries, save: self.save() });
         }
@@ -448,7 +459,7 @@ impl<T> Core<T> {
                 self.commits += 1;
                 self.forget(evicted);
                 let (safe, keep) = (&mut self.safe, self.settings.cache_bytes);
-                self.held.committed(self.committing, keep, |ticket| safe.push((ticket, Safe::Durable)));
+                self.held.written(self.committing, keep, |ticket| safe.push((ticket, Safe::Durable)));
                 if self.stopping == Stopping::CommitAll {
                     self.stopping = Stopping::Done;
                 }
@@ -461,7 +472,10 @@ impl<T> Core<T> {
             }
             Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded),
             Outcome::Failed { job, error } => self.failed(job, error, now),
-            Outcome::Replaced { path, reason, .. } => self.replaced(path, reason, now),
+            Outcome::Replaced { path, reason, .. } => {
+                self.not_written();
+                self.replaced(path, reason, now);
+            }
         }
         self.flush_gaps(now);
     }
@@ -480,6 +494,9 @@ impl<T> Core<T> {
             Disk::Failing { wait_us, .. } => (wait_us * 2).min(RETRY_US.1),
         };
         self.disk = Disk::Failing { retry_at: now + wait_us, wait_us, error };
+        if matches!(job, Job::Commit { .. }) {
+            self.not_written();
+        }
         match job {
             Job::Commit { save, .. } | Job::Save(save) => {
                 for (key, resume) in save.boards {
@@ -495,6 +512,15 @@ impl<T> Core<T> {
         }
         if self.stopping == Stopping::CommitAll {
             self.stopping = Stopping::Done;
+        }
+    }
+
+    fn not_written(&mut self) {
+        for (position, counts) in self.held.not_written() {
+            // Those that all bridges are done with were counted when the last of them was.
+            if counts && !self.cursors.iter().all(|cursor| cursor.is_done(position)) {
+                self.ledger.delivered += 1;
+            }
         }
     }
 
