@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::core::{Core, Full, Resume, Safe, Settings};
+use super::core::Core;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
+use super::types::{Full, Resume, Safe, Settings};
 use super::*;
 use crate::clock::Offset;
 use crate::reading::{MessageId, Reading, Stamp, Value};
@@ -414,7 +415,7 @@ fn play(mut rig: Rig, ops: Vec<Op>) {
                 }
             }
             Op::Ack { bridge, pick, n } => {
-                for _ in 0..n.min(model.out[bridge].len() as u8) {
+                for _ in 0..usize::from(n).min(model.out[bridge].len()) {
                     let index = usize::from(pick) % model.out[bridge].len();
                     let (position, seq) = model.out[bridge].remove(index);
                     rig.core.done(bridge, position, rig.now);
