@@ -1,11 +1,11 @@
 //! The core's side towards the storage thread: which job is next, and what its outcome means.
 
+use std::sync::Arc;
+
 use crate::queue::cursor::Cursor;
 use crate::queue::job::{Evicted, Job, Loaded, Next, Outcome, Save};
 use crate::queue::types::{File, Safe};
-use crate::reading::Body;
-use crate::reading::{Event, EventKind, GapReason, Stamp};
-use std::sync::Arc;
+use crate::reading::{Body, Event, EventKind, GapReason, Stamp};
 
 use super::{COMMIT_BYTES, Core, Disk, RETRY_US, Stopping};
 
@@ -13,14 +13,13 @@ impl<T> Core<T> {
     /// When the storage thread must look again, if nothing else happens; `None` for never.
     #[must_use]
     pub fn wake_at(&self) -> Option<i64> {
-        if self.stopping == Stopping::CommitAll || self.cursors.iter().any(Cursor::wants_load) {
+        if self.stopping == Stopping::CommitAll {
             return Some(i64::MIN);
         }
-        let mut due = self.held.first_deadline();
-        if self.held.volatile_bytes() >= COMMIT_BYTES {
-            due = Some(i64::MIN);
-        }
-        let due = [due, self.save_due].into_iter().flatten().min()?;
+        let at_once =
+            self.held.volatile_bytes() >= COMMIT_BYTES || self.cursors.iter().any(Cursor::wants_load);
+        let at_once = at_once.then_some(i64::MIN);
+        let due = [at_once, self.held.first_deadline(), self.save_due].into_iter().flatten().min()?;
         match self.disk {
             Disk::Well => Some(due),
             Disk::Failing { retry_at, .. } => Some(due.max(retry_at)),
@@ -32,24 +31,24 @@ impl<T> Core<T> {
         if self.stopping == Stopping::Done {
             return Next::Stop;
         }
-        let blocked = matches!(self.disk, Disk::Failing { retry_at, .. } if retry_at > now);
+        let wake_at = self.wake_at();
+        if wake_at.is_none_or(|due| due > now) {
+            return wake_at.map_or(Next::Wait, Next::WaitUntil);
+        }
         let commit = self.held.first_deadline().is_some_and(|due| due <= now)
             || self.held.volatile_bytes() >= COMMIT_BYTES
             || self.stopping == Stopping::CommitAll;
-        let save = self.save_due.is_some_and(|due| due <= now);
-        if commit && (!blocked || self.stopping == Stopping::CommitAll) {
+        if commit {
             self.tell_gaps(now);
             let (entries, end) = self.held.begin_writing();
             self.committing = end;
             return Next::Do(Job::Commit { entries, save: self.save() });
         }
-        if let Some(index) = self.cursors.iter().position(Cursor::wants_load) {
-            return Next::Do(Job::Load { bridge: index, from: self.cursors[index].begin_load() });
+        let mut cursors = self.cursors.iter_mut().enumerate();
+        if let Some((bridge, cursor)) = cursors.find(|(_, cursor)| cursor.wants_load()) {
+            return Next::Do(Job::Load { bridge, from: cursor.begin_load() });
         }
-        if save && !blocked {
-            return Next::Do(Job::Save(self.save()));
-        }
-        self.wake_at().map_or(Next::Wait, Next::WaitUntil)
+        Next::Do(Job::Save(self.save()))
     }
 
     fn save(&mut self) -> Save {
