@@ -153,7 +153,7 @@ impl Rig {
     }
 
     fn pending_load(&self) -> bool {
-        self.core.wake_at() == Some(i64::MIN)
+        self.core.wake_at().is_some_and(|due| due <= self.now)
     }
 }
 
