@@ -1,9 +1,12 @@
 //! Serialgate (skeleton)
+pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod flow;
 pub mod mqtt;
+pub mod publisher;
 pub mod queue;
 pub mod reading;
+pub mod render;
 pub mod status;
 pub mod topic;
