@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod config;
 pub mod flow;
+pub mod format;
 pub mod mqtt;
 pub mod queue;
 pub mod reading;
