@@ -3,6 +3,7 @@ pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod flow;
+pub mod format;
 pub mod mqtt;
 pub mod publisher;
 pub mod queue;
