@@ -2,8 +2,10 @@
 pub mod clock;
 pub mod config;
 pub mod flow;
+pub mod logging;
 pub mod mqtt;
 pub mod queue;
 pub mod reading;
+pub mod signal;
 pub mod status;
 pub mod topic;
