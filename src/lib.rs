@@ -1,6 +1,7 @@
 //! Serialgate (skeleton)
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod flow;
 pub mod logging;
 pub mod mqtt;
