@@ -1,5 +1,6 @@
 //! Serialgate (skeleton)
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod flow;
