@@ -1,0 +1,337 @@
+//! What the queue knows and decides, with no file, no clock and no lock of its own.
+//!
+//! ```text
+//!             positions ─────────────────────────────────────────────>
+//!   done, deleted │ on disk, in chunks          │ held in memory      │ next
+//!                 ^ oldest cursor               ^ held.base
+//! ```
+//! Every entry gets the next *position*. It is held in memory until either every bridge that wants
+//! it has it acknowledged, or it is part of a committed chunk; whichever comes first makes it safe
+//! and resolves its ticket. Positions only order the queue; they name nothing outside it.
+//!
+//! Callers lock, call, unlock; [`Core::next_job`] tells the storage thread what to do and
+//! [`Core::finished`] takes the outcome. Time is microseconds of the boot clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::reading::{Body, GapReason, MessageId, Uid};
+use crate::status::{self, QueueState};
+
+use super::cursor::{Cursor, Mark};
+use super::gaps::Gaps;
+use super::held::{Held, Look, Settled};
+use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings, Taken};
+
+mod storage;
+
+/// Commit as soon as so much is held that was not committed, in bytes.
+pub const COMMIT_BYTES: usize = 64 * 1024;
+/// Save cursors after so many acknowledgements of entries on disk: as many may be sent twice after
+/// a crash.
+pub const SAVE_AFTER: u32 = 500;
+/// Save cursors so long after an acknowledgement of an entry on disk, in microseconds.
+pub const SAVE_WITHIN_US: i64 = 1_000_000;
+/// Save counters and board numbers so long after they changed, in microseconds.
+pub const SAVE_IDLE_US: i64 = 60_000_000;
+/// First and longest wait before the disk is tried again, in microseconds.
+pub const RETRY_US: (i64, i64) = (1_000_000, 30_000_000);
+
+/// What the storage thread is doing with the disk.
+#[derive(Clone, Debug)]
+enum Disk {
+    /// It takes our writes.
+    Well,
+    /// It refused the last one.
+    Failing { retry_at: i64, wait_us: i64, error: String },
+}
+
+/// The queue's state. `T` is what a caller hangs on an entry to learn that it is safe.
+#[derive(Debug)]
+pub struct Core<T> {
+    settings: Settings,
+    start: Uuid,
+    named: u64,
+    held: Held<T>,
+    cursors: Vec<Cursor>,
+    ledger: Ledger,
+    boards: BTreeMap<(Uid, u32), Resume>,
+    boards_unsaved: BTreeMap<(Uid, u32), Resume>,
+    gaps: Gaps,
+    disk: Disk,
+    /// Highest position in a chunk, while there is one.
+    disk_last: Option<u64>,
+    /// Entries being committed are below this position.
+    committing: u64,
+    unsaved_acks: u32,
+    save_due: Option<i64>,
+    full: bool,
+    stopping: Stopping,
+    safe: Vec<(T, Safe)>,
+    commits: u64,
+    file: File,
+}
+
+/// How far the queue is with its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    No,
+    CommitAll,
+    Done,
+}
+
+impl<T> Core<T> {
+    /// A queue that goes on from what was found on disk. `start` names this start of the daemon.
+    #[must_use]
+    pub fn new(settings: Settings, start: Uuid, found: Found) -> Self {
+        Self {
+            settings,
+            start,
+            named: 0,
+            held: Held::new(found.next_position),
+            cursors: found.cursors.into_iter().map(Cursor::new).collect(),
+            ledger: found.ledger,
+            boards: found.boards,
+            boards_unsaved: BTreeMap::new(),
+            gaps: Gaps::default(),
+            disk: Disk::Well,
+            disk_last: found.on_disk,
+            committing: found.next_position,
+            unsaved_acks: 0,
+            save_due: None,
+            full: false,
+            stopping: Stopping::No,
+            safe: Vec::new(),
+            commits: 0,
+            file: File::default(),
+        }
+    }
+
+    // === The side of ports and LAN clients ===
+
+    /// A fresh id for something without numbers of its own.
+    pub fn name(&mut self) -> MessageId {
+        let n = self.named;
+        self.named += 1;
+        MessageId::Gateway { boot: self.start, n }
+    }
+
+    /// Takes an entry that the bridges of the bit set `wants` are to get.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room; nothing was taken then and `ticket` is gone.
+    pub fn push(&mut self, body: Arc<Body>, wants: u32, ticket: Option<T>, now: i64) -> Result<(), Full> {
+        let refused = self.full && self.settings.keep_oldest && body.counts();
+        if wants != 0 && (refused || !self.held.has_room(&body, self.settings.memory_bytes)) {
+            return Err(Full);
+        }
+        self.note_board(&body, now);
+        let counts = u64::from(body.counts());
+        self.ledger.accepted += counts;
+        if wants == 0 {
+            self.ledger.delivered += counts;
+            self.safe.extend(ticket.map(|ticket| (ticket, Safe::Delivered)));
+        } else {
+            self.held.push(body, wants, ticket, now + self.settings.commit_within_us);
+        }
+        Ok(())
+    }
+
+    /// Counts an entry that found no room, and tells of it as soon as there is some.
+    pub fn refuse(&mut self, body: &Body) {
+        if body.counts() {
+            self.ledger.accepted += 1;
+            self.ledger.dropped.full += 1;
+        }
+        if let Body::Reading(reading) = body {
+            self.gaps.add(&reading.device, GapReason::Full, reading.seq);
+        }
+    }
+
+    /// Where the link to a board resumes; `None` for a boot of it that we never saw.
+    #[must_use]
+    pub fn resume(&self, uid: &Uid, boot: u32) -> Option<Resume> {
+        self.boards.get(&(uid.clone(), boot)).copied()
+    }
+
+    /// Sets where the link to a board resumes; saved with the next transaction.
+    pub fn set_resume(&mut self, uid: &Uid, boot: u32, resume: Resume, now: i64) {
+        let key = (uid.clone(), boot);
+        if self.boards.insert(key.clone(), resume) != Some(resume) {
+            self.boards_unsaved.insert(key, resume);
+            self.save_by(now + SAVE_IDLE_US);
+        }
+    }
+
+    fn note_board(&mut self, body: &Body, now: i64) {
+        let Body::Reading(reading) = body else { return };
+        let MessageId::Board { uid, boot, seq } = &reading.id else { return };
+        let dropped = self.resume(uid, *boot).map_or(0, |resume| resume.dropped);
+        self.set_resume(uid, *boot, Resume { next: seq.wrapping_add(1), dropped }, now);
+    }
+
+    /// Tickets of entries that have become safe since the last call.
+    pub fn take_safe(&mut self) -> Vec<(T, Safe)> {
+        std::mem::take(&mut self.safe)
+    }
+
+    // === The side of bridges ===
+
+    /// Whether [`Core::take`] would give bridge `index` something. Asks for a load where that helps.
+    pub fn has_entries(&mut self, index: usize) -> bool {
+        let visible = self.visible_end();
+        let base = self.held.base();
+        self.cursors.get_mut(index).is_some_and(|cursor| cursor.has_entries(base, visible))
+    }
+
+    /// The next entries for bridge `index`, at most `max`, in order. `wants` tells whether the
+    /// bridge wants an entry that was loaded from disk.
+    pub fn take(&mut self, index: usize, max: usize, now: i64, wants: impl Fn(&Body) -> bool) -> Vec<Taken> {
+        let visible = self.visible_end();
+        let mut taken = Vec::new();
+        while taken.len() < max {
+            let Some(cursor) = self.cursors.get_mut(index) else { break };
+            if let Some((position, body)) = cursor.next_loaded() {
+                let counts = body.counts();
+                if wants(&body) {
+                    cursor.hand_out(position, counts);
+                    taken.push(Taken { position, body, late: true });
+                } else {
+                    cursor.pass(position);
+                    self.settle_on_disk(position, counts);
+                    self.note_ack(now);
+                }
+            } else if cursor.needs_load(self.held.base()) {
+                break;
+            } else {
+                let position = cursor.skip_to(self.held.base());
+                if position >= visible {
+                    break;
+                }
+                let again = cursor.is_done(position);
+                match self.held.look(position, index) {
+                    Look::Wanted(body) if !again => {
+                        cursor.hand_out(position, body.counts());
+                        taken.push(Taken { position, body: Arc::clone(body), late: false });
+                    }
+                    Look::Passed { counts } if !again => {
+                        cursor.pass(position);
+                        self.settle_on_disk(position, counts);
+                        self.note_ack(now);
+                    }
+                    Look::Wanted(_) | Look::Passed { .. } | Look::Nothing => cursor.pass(position),
+                }
+            }
+        }
+        taken
+    }
+
+    /// Bridge `index` has `position` acknowledged, or can never deliver it.
+    pub fn done(&mut self, index: usize, position: u64, now: i64) {
+        let Some(Mark { counts }) = self.cursors.get_mut(index).and_then(|c| c.done(position)) else {
+            return;
+        };
+        let ticket = match self.held.done(position, index) {
+            Settled::Gone(ticket) => {
+                self.ledger.delivered += u64::from(counts);
+                ticket
+            }
+            Settled::Kept => None,
+            Settled::OnDisk(ticket) => {
+                self.settle_on_disk(position, counts);
+                ticket
+            }
+        };
+        self.safe.extend(ticket.map(|ticket| (ticket, Safe::Delivered)));
+        self.note_ack(now);
+    }
+
+    /// Bridge `index` lost its connection: what was handed out and not done is handed out again.
+    pub fn rewind(&mut self, index: usize) {
+        if let Some(cursor) = self.cursors.get_mut(index) {
+            cursor.rewind();
+        }
+    }
+
+    /// About how many readings wait for bridge `index` (exact when it is the only one).
+    #[must_use]
+    pub fn backlog(&self, index: usize) -> u64 {
+        let waiting = self.ledger.waiting();
+        self.cursors.get(index).map_or(0, |cursor| cursor.open(self.held.end()).min(waiting))
+    }
+
+    fn visible_end(&self) -> u64 {
+        if self.settings.commit_first { self.held.durable_end() } else { self.held.end() }
+    }
+
+    /// Counts an entry on disk as delivered once the last bridge is done with it.
+    fn settle_on_disk(&mut self, position: u64, counts: bool) {
+        if counts && self.cursors.iter().all(|cursor| cursor.is_done(position)) {
+            self.ledger.delivered += 1;
+        }
+    }
+
+    fn note_ack(&mut self, now: i64) {
+        self.unsaved_acks += 1;
+        let within = if self.disk_last.is_none() {
+            SAVE_IDLE_US
+        } else if self.unsaved_acks >= SAVE_AFTER {
+            0
+        } else {
+            SAVE_WITHIN_US
+        };
+        self.save_by(now + within);
+    }
+
+    fn save_by(&mut self, due: i64) {
+        self.save_due = Some(self.save_due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    // === What people see ===
+
+    /// The counters.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.ledger
+    }
+
+    /// What the disk said, while it fails.
+    #[must_use]
+    pub fn disk_error(&self) -> Option<&str> {
+        match &self.disk {
+            Disk::Well => None,
+            Disk::Failing { error, .. } => Some(error),
+        }
+    }
+
+    /// Everything, for `status --json`.
+    #[must_use]
+    pub fn status(&self, now: i64) -> status::Queue {
+        let in_memory = self.held.first_deadline().map(|due| due - self.settings.commit_within_us);
+        let oldest = self.file.oldest.or(in_memory).filter(|_| self.ledger.waiting() > 0);
+        status::Queue {
+            readings: self.ledger.waiting(),
+            bytes: self.file.bytes,
+            oldest_age_s: oldest.map(|at| seconds(now - at)),
+            volatile: self.held.volatile(),
+            accepted: self.ledger.accepted,
+            delivered: self.ledger.delivered,
+            dropped: self.ledger.dropped,
+            commits: self.commits,
+            flash_bytes: self.file.written,
+            state: match (&self.disk, self.full) {
+                (Disk::Failing { .. }, _) => QueueState::Degraded,
+                (Disk::Well, true) => QueueState::Full,
+                (Disk::Well, false) => QueueState::Ok,
+            },
+        }
+    }
+}
+
+/// Microseconds as seconds, to the millisecond.
+#[expect(clippy::cast_precision_loss, reason = "an age for people")]
+fn seconds(us: i64) -> f64 {
+    (us.max(0) / 1000) as f64 / 1000.0
+}

@@ -1,0 +1,138 @@
+//! What the queue's core asks of the storage thread, and what comes back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::queue::types::Resume;
+use crate::reading::{Body, DeviceName, GapReason, Uid};
+use crate::status::Dropped;
+
+/// What the storage thread is to do.
+#[derive(Debug)]
+pub enum Next {
+    /// This, now.
+    Do(Job),
+    /// Nothing before that moment, unless somebody calls.
+    WaitUntil(i64),
+    /// Nothing, until somebody calls.
+    Wait,
+    /// Nothing any more.
+    Stop,
+}
+
+/// A piece of work with the file.
+#[derive(Debug)]
+pub enum Job {
+    /// Make these entries durable (perhaps none) and save the rest along with them.
+    Commit {
+        /// Position and body, in order.
+        entries: Vec<(u64, Arc<Body>)>,
+        /// Cursors and counters.
+        save: Save,
+    },
+    /// Save cursors and counters; losing this costs duplicates at most, so it need not be synced.
+    Save(Save),
+    /// Read entries from `from` on.
+    Load {
+        /// Who asks.
+        bridge: usize,
+        /// The first position of interest.
+        from: u64,
+    },
+}
+
+/// What goes into the file besides entries.
+#[derive(Clone, Debug)]
+pub struct Save {
+    /// Chunks that end below this position are done with everywhere.
+    pub delete_below: u64,
+    /// First position that is not done, per bridge.
+    pub cursors: Vec<u64>,
+    /// See [`super::types::Ledger`].
+    pub delivered: u64,
+    /// See [`super::types::Ledger`].
+    pub dropped: Dropped,
+    /// Boards whose numbers changed.
+    pub boards: BTreeMap<(Uid, u32), Resume>,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The entries are durable.
+    Committed {
+        /// The highest position in a chunk now, if there is one.
+        last: Option<u64>,
+        /// Chunks that had to go to make room.
+        evicted: Vec<Evicted>,
+        /// The file is at its limit.
+        full: bool,
+    },
+    /// Cursors and counters are in the file.
+    Saved {
+        /// The highest position in a chunk now, if there is one.
+        last: Option<u64>,
+        /// Chunks that were too old.
+        evicted: Vec<Evicted>,
+        /// The file is at its limit.
+        full: bool,
+    },
+    /// Entries were read.
+    Loaded {
+        /// Who asked.
+        bridge: usize,
+        /// What was there.
+        loaded: Loaded,
+    },
+    /// The disk refused; nothing has changed.
+    Failed {
+        /// What was asked.
+        job: Job,
+        /// What the disk said.
+        error: String,
+    },
+    /// The file was damaged. It was set aside and a new, empty one was begun; the job was not done.
+    Replaced {
+        /// The job that met the damage.
+        job: Job,
+        /// The damaged file's new name.
+        path: String,
+        /// What was wrong.
+        reason: String,
+    },
+}
+
+/// Entries read from disk.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Position and body, in order.
+    pub entries: Vec<(u64, Arc<Body>)>,
+    /// All below this position was looked at; `None`: there is nothing more on disk.
+    pub covered_to: Option<u64>,
+    /// Readings in chunks that could not be read and were removed.
+    pub corrupt: u64,
+}
+
+/// A chunk that was given up.
+#[derive(Clone, Debug)]
+pub struct Evicted {
+    /// Its last position.
+    pub last: u64,
+    /// Why.
+    pub reason: GapReason,
+    /// What was in it.
+    pub entries: Vec<EvictedEntry>,
+    /// Readings in it that could not be read.
+    pub unreadable: u64,
+}
+
+/// An entry that was given up.
+#[derive(Clone, Debug)]
+pub struct EvictedEntry {
+    /// Where it stood.
+    pub position: u64,
+    /// Whether it counts in the ledger.
+    pub counts: bool,
+    /// Device and number, if it was a reading.
+    pub reading: Option<(DeviceName, u64)>,
+}

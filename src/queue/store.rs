@@ -1,0 +1,383 @@
+//! The queue's file: all the SQL there is. Synchronous; used by the storage thread alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use crate::clock::Offset;
+use crate::reading::{Body, GapReason};
+
+use super::chunk;
+use super::job::{Evicted, Loaded, Save};
+use super::schema::{self, PAGE_BYTES, SchemaError};
+
+mod evict;
+mod found;
+mod state;
+
+use evict::{delete_below, evict_aged, evict_first, is_full, moment, pages_of, used_bytes};
+use state::{note_boot, state_of, write_state};
+
+/// A load gathers chunks until it has so many entries …
+const LOAD_ENTRIES: usize = 1000;
+/// … or has read so many packed bytes.
+const LOAD_BYTES: usize = 256 * 1024;
+/// Board numbers kept per board: those of its newest boots.
+const BOOTS_PER_BOARD: usize = 4;
+
+/// Why the file does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The content is damaged, or is not ours: another file is needed.
+    #[error("{0}")]
+    Damaged(String),
+    /// The disk or the file system refuses.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<SchemaError> for StoreError {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Sqlite(error) => error.into(),
+            SchemaError::Foreign(_) => Self::Damaged(error.to_string()),
+            // Never set a newer version's queue aside: a downgrade must not cost data.
+            SchemaError::TooNew(_) => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// The limits that the file keeps.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// File and write-ahead log together, in bytes.
+    pub max_bytes: u64,
+    /// Age at which entries are given up, in microseconds of running time.
+    pub max_age_us: i64,
+    /// When full, refuse rather than evict.
+    pub keep_oldest: bool,
+}
+
+impl Limits {
+    /// What the database's own pages may take, in bytes.
+    fn content_bytes(&self) -> u64 {
+        self.max_bytes.saturating_sub(schema::OVERHEAD_BYTES)
+    }
+}
+
+/// A boot of this machine that chunks may refer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot {
+    /// Wall time minus boot time.
+    pub offset: Offset,
+    /// How long it ran, as far as we saw, in microseconds.
+    pub last_us: i64,
+}
+
+/// The present boot of this machine.
+#[derive(Clone, Debug)]
+pub struct KernelBoot {
+    /// The kernel's boot id.
+    pub uuid: String,
+    /// The row it already has in stamps, when a file is begun while the daemon runs.
+    pub row: Option<u32>,
+}
+
+/// What a transaction left behind.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// The highest position in a chunk.
+    pub last: Option<u64>,
+    /// Chunks that were given up.
+    pub evicted: Vec<Evicted>,
+    /// Whether the file is at its limit.
+    pub full: bool,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+    bridges: Vec<String>,
+    limits: Limits,
+    boot: u32,
+    /// All boots that chunks may refer to, the present one included.
+    pub boots: BTreeMap<u32, Boot>,
+    saved: BTreeMap<String, i64>,
+}
+
+impl Store {
+    /// Opens the file at `path`, or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the file must be set aside, [`StoreError::Refused`] when the
+    /// file system does not let us.
+    pub fn open(
+        path: &Path,
+        bridges: &[String],
+        limits: Limits,
+        boot: &KernelBoot,
+    ) -> Result<Self, StoreError> {
+        let db = Connection::open(path)?;
+        db.busy_timeout(std::time::Duration::ZERO)?;
+        db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        schema::configure(&db)?;
+        schema::prepare(&db)?;
+        let wal_bytes = fs::metadata(with_suffix(path, "-wal")).map_or(0, |meta| meta.len());
+        schema::grow_log(&db, wal_bytes)?;
+        let mut store = Self {
+            db,
+            bridges: bridges.to_vec(),
+            limits,
+            boot: 0,
+            boots: BTreeMap::new(),
+            saved: BTreeMap::new(),
+        };
+        store.limit_pages()?;
+        store.read_boots(boot)?;
+        store.read_state()?;
+        Ok(store)
+    }
+
+    /// The present boot's row.
+    #[must_use]
+    pub fn boot(&self) -> u32 {
+        self.boot
+    }
+
+    /// Makes `entries` durable, and `save` along with them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the file is as it was then.
+    pub fn commit(
+        &mut self,
+        entries: &[(u64, Arc<Body>)],
+        save: &Save,
+        now: i64,
+        offset: Offset,
+    ) -> Result<Done, StoreError> {
+        let packed = chunk::pack(entries).map_err(|error| StoreError::Refused(error.to_string()))?;
+        let mut done = Done::default();
+        let tx = self.db.transaction()?;
+        delete_below(&tx, save.delete_below)?;
+        evict_aged(&tx, &self.boots, self.boot, now, self.limits.max_age_us, &mut done.evicted)?;
+        let room = self.limits.content_bytes().saturating_sub(packed.data.len() as u64);
+        while !self.limits.keep_oldest && used_bytes(&tx)? > room {
+            if !evict_first(&tx, GapReason::Full, &mut done.evicted)? {
+                break;
+            }
+        }
+        if let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) {
+            let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
+            let before: Option<i64> = tx
+                .query_row("SELECT total FROM chunk ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
+                .optional()?;
+            tx.prepare_cached("INSERT INTO chunk VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")?.execute(
+                params![
+                    signed(*first),
+                    signed(*last),
+                    signed(n),
+                    before.unwrap_or(0) + signed(n),
+                    self.boot,
+                    entries.iter().find_map(|(_, body)| moment(body)).unwrap_or(now).min(now),
+                    now,
+                    packed.codec,
+                    packed.crc,
+                    packed.data,
+                ],
+            )?;
+        }
+        let state = write_state(&tx, &self.saved, state_of(save, &self.bridges))?;
+        let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
+        done.last = last_position(&tx)?;
+        done.full = is_full(&tx, &self.limits)?;
+        tx.commit()?;
+        self.saved.extend(state);
+        self.boots.extend(boot.map(|boot| (self.boot, boot)));
+        Ok(done)
+    }
+
+    /// Saves cursors and counters without waiting for the disk: to lose this costs duplicates only.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the file is as it was then.
+    pub fn save(&mut self, save: &Save, now: i64, offset: Offset) -> Result<Done, StoreError> {
+        self.db.pragma_update(None, "synchronous", "NORMAL")?;
+        let result = self.save_unsynced(save, now, offset);
+        self.db.pragma_update(None, "synchronous", "FULL")?;
+        result
+    }
+
+    fn save_unsynced(&mut self, save: &Save, now: i64, offset: Offset) -> Result<Done, StoreError> {
+        let mut done = Done::default();
+        let tx = self.db.transaction()?;
+        delete_below(&tx, save.delete_below)?;
+        evict_aged(&tx, &self.boots, self.boot, now, self.limits.max_age_us, &mut done.evicted)?;
+        let state = write_state(&tx, &self.saved, state_of(save, &self.bridges))?;
+        let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
+        done.last = last_position(&tx)?;
+        done.full = is_full(&tx, &self.limits)?;
+        tx.commit()?;
+        self.saved.extend(state);
+        self.boots.extend(boot.map(|boot| (self.boot, boot)));
+        Ok(done)
+    }
+
+    /// Reads entries from position `from` on, some chunks' worth.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there. A single damaged chunk is none: it is removed and counted.
+    pub fn load(&mut self, from: u64) -> Result<Loaded, StoreError> {
+        let mut loaded = Loaded::default();
+        let mut damaged: Vec<i64> = Vec::new();
+        {
+            // The chunk that holds `from` begins at or before it.
+            let mut query = self.db.prepare_cached(
+                "SELECT id, last, n, codec, crc, data FROM chunk
+                 WHERE id >= coalesce((SELECT max(id) FROM chunk WHERE id <= ?1), 0) AND last >= ?1 ORDER BY id",
+            )?;
+            let mut rows = query.query([signed(from)])?;
+            let mut bytes = 0;
+            while loaded.entries.len() < LOAD_ENTRIES && bytes < LOAD_BYTES {
+                let Some(row) = rows.next()? else {
+                    loaded.covered_to = None;
+                    break;
+                };
+                let (id, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+                let data = row.get_ref(5)?.as_blob().unwrap_or_default();
+                bytes += data.len();
+                loaded.covered_to = Some(unsigned(last) + 1);
+                match chunk::unpack(unsigned(id), row.get(3)?, row.get(4)?, data) {
+                    Ok(entries) => loaded.entries.extend(entries.into_iter().filter(|(p, _)| *p >= from)),
+                    Err(error) => {
+                        tracing::error!(chunk = id, %error, "damaged chunk removed");
+                        loaded.corrupt += unsigned(row.get(2)?);
+                        damaged.push(id);
+                    }
+                }
+            }
+        }
+        for id in damaged {
+            self.db.execute("DELETE FROM chunk WHERE id = ?1", [id])?;
+        }
+        Ok(loaded)
+    }
+
+    /// Bytes of the file in use.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there.
+    pub fn used_bytes(&self) -> Result<u64, StoreError> {
+        Ok(used_bytes(&self.db)?)
+    }
+
+    fn limit_pages(&self) -> Result<(), StoreError> {
+        let pages = self.limits.content_bytes() / u64::from(PAGE_BYTES);
+        let present = pages_of(&self.db, "page_count")?;
+        // Evicting keeps well below this; it is the last fence, so it leaves room for one commit.
+        let fence = pages.max(present) + 1024;
+        self.db.query_row(&format!("PRAGMA max_page_count = {fence}"), [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    fn read_boots(&mut self, kernel: &KernelBoot) -> Result<(), StoreError> {
+        let mut present = None;
+        {
+            let mut query = self.db.prepare("SELECT id, uuid, offset, synced, last FROM boot ORDER BY id")?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                let id: u32 = row.get(0)?;
+                let offset = Offset { us: row.get(2)?, synced: row.get(3)? };
+                self.boots.insert(id, Boot { offset, last_us: row.get(4)? });
+                if row.get_ref(1)?.as_str().is_ok_and(|uuid| uuid == kernel.uuid) {
+                    present = Some(id);
+                }
+            }
+        }
+        self.boot = match present {
+            Some(id) => id,
+            None => {
+                let id =
+                    kernel.row.unwrap_or_else(|| self.boots.last_key_value().map_or(1, |(id, _)| id + 1));
+                self.db.execute("INSERT INTO boot VALUES(?1, ?2, 0, 0, 0)", params![id, kernel.uuid])?;
+                self.boots.insert(id, Boot { offset: Offset { us: 0, synced: false }, last_us: 0 });
+                id
+            }
+        };
+        self.forget_boots()
+    }
+
+    /// Boots that no chunk refers to any more are forgotten, the present one excepted.
+    fn forget_boots(&mut self) -> Result<(), StoreError> {
+        let first: Option<u32> = self
+            .db
+            .query_row("SELECT boot FROM chunk ORDER BY id LIMIT 1", [], |row| row.get(0))
+            .optional()?;
+        let keep_from = first.unwrap_or(self.boot).min(self.boot);
+        self.db.execute("DELETE FROM boot WHERE id < ?1", [keep_from])?;
+        self.boots = self.boots.split_off(&keep_from);
+        Ok(())
+    }
+
+    fn read_state(&mut self) -> Result<(), StoreError> {
+        let mut query = self.db.prepare("SELECT key, value FROM state")?;
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        self.saved = rows.collect::<rusqlite::Result<_>>()?;
+        Ok(())
+    }
+
+    /// Sets the file at `path` aside, with everything that belongs to it. Gives its new name.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+        let mut n = 1;
+        let aside = loop {
+            let name = with_suffix(path, &format!(".damaged-{n}"));
+            if !name.exists() {
+                break name;
+            }
+            n += 1;
+        };
+        fs::rename(path, &aside)?;
+        for suffix in ["-wal", "-shm"] {
+            let (from, to) = (with_suffix(path, suffix), with_suffix(&aside, suffix));
+            if from.exists() {
+                fs::rename(from, to)?;
+            }
+        }
+        Ok(aside)
+    }
+}
+
+fn last_position(db: &Connection) -> rusqlite::Result<Option<u64>> {
+    let mut query = db.prepare_cached("SELECT last FROM chunk ORDER BY id DESC LIMIT 1")?;
+    Ok(query.query_row([], |row| row.get::<_, i64>(0)).optional()?.map(unsigned))
+}
+
+// SQLite's integers are signed. Positions and counts stay far below 2^63.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

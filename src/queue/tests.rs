@@ -1,0 +1,593 @@
+//! The queue against a model, over crashes and reopenings, with the real file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::core::Core;
+use super::job::{Job, Next, Outcome};
+use super::store::{Done, KernelBoot, Limits, Store};
+use super::types::{Full, Resume, Safe, Settings};
+use super::*;
+use crate::clock::Offset;
+use crate::reading::{MessageId, Reading, Stamp, Value};
+
+const OFFSET: Offset = Offset { us: 0, synced: true };
+
+fn reading(seq: u32) -> Body {
+    let uid = Uid::new(&[1, 2, 3, 4]).unwrap();
+    Body::Reading(Reading {
+        device: "board-0304".into(),
+        id: MessageId::Board { uid, boot: 7, seq },
+        seq: u64::from(seq),
+        at: Stamp { boot: 1, us: i64::from(seq) },
+        values: vec![("temp".into(), Value::Decimal { mantissa: i64::from(seq) * 17, exponent: -2 })],
+    })
+}
+
+fn seq_of(body: &Body) -> u32 {
+    match body {
+        Body::Reading(Reading { id: MessageId::Board { seq, .. }, .. }) => *seq,
+        other => panic!("not one of our readings: {other:?}"),
+    }
+}
+
+/// The core and the file, driven by hand: time stands still unless told.
+struct Rig {
+    dir: TempDir,
+    settings: Settings,
+    limits: Limits,
+    core: Core<u32>,
+    store: Option<Store>,
+    now: i64,
+    safe: BTreeSet<u32>,
+    failures: u8,
+}
+
+const BRIDGES: usize = 2;
+
+impl Rig {
+    fn new(settings: Settings, limits: Limits) -> Self {
+        let dir = TempDir::new().unwrap();
+        let (core, store) = Self::open(&dir, settings, &limits);
+        Self { dir, settings, limits, core, store: Some(store), now: 0, safe: BTreeSet::new(), failures: 0 }
+    }
+
+    fn late() -> Self {
+        Self::new(settings(false), limits())
+    }
+
+    fn open(dir: &TempDir, settings: Settings, limits: &Limits) -> (Core<u32>, Store) {
+        let names = ["a".to_owned(), "b".to_owned()];
+        let kernel = KernelBoot { uuid: "boot".into(), row: None };
+        let mut store = Store::open(&dir.path().join("q.db"), &names, limits.clone(), &kernel).unwrap();
+        let found = store.found().unwrap();
+        (Core::new(settings, Uuid::nil(), found), store)
+    }
+
+    /// As after SIGKILL: what was not committed is gone.
+    fn crash(&mut self) {
+        self.store = None;
+        let (core, store) = Self::open(&self.dir, self.settings, &self.limits);
+        self.core = core;
+        self.store = Some(store);
+    }
+
+    fn push(&mut self, seq: u32, wants: u32) -> Result<(), Full> {
+        let result = self.core.push(Arc::new(reading(seq)), wants, Some(seq), self.now);
+        self.note_safe();
+        result
+    }
+
+    fn note_safe(&mut self) {
+        self.safe.extend(self.core.take_safe().into_iter().map(|(seq, _)| seq));
+    }
+
+    /// Does all jobs that are due.
+    fn work(&mut self) {
+        while let Next::Do(job) = self.core.next_job(self.now) {
+            if self.failures > 0 {
+                self.failures -= 1;
+                self.core.finished(Outcome::Failed { job, error: "no".into() }, self.now);
+                self.note_safe();
+                continue;
+            }
+            self.perform(&job);
+        }
+    }
+
+    fn perform(&mut self, job: &Job) {
+        let store = self.store.as_mut().unwrap();
+        let outcome = match job {
+            Job::Commit { entries, save } => {
+                let Done { last, evicted, full } = store.commit(entries, save, self.now, OFFSET).unwrap();
+                Outcome::Committed { last, evicted, full }
+            }
+            Job::Save(save) => {
+                let Done { last, evicted, full } = store.save(save, self.now, OFFSET).unwrap();
+                Outcome::Saved { last, evicted, full }
+            }
+            Job::Load { bridge, from } => {
+                Outcome::Loaded { bridge: *bridge, loaded: store.load(*from).unwrap() }
+            }
+        };
+        self.core.finished(outcome, self.now);
+        self.note_safe();
+    }
+
+    /// Acknowledges between the beginning of a commit and its end.
+    fn acknowledge_while_writing(&mut self, bridge: usize, acks: &[(u64, u32)], fails: bool) {
+        self.now += 60_000_000;
+        let job = match self.core.next_job(self.now) {
+            Next::Do(job) => Some(job),
+            Next::Wait | Next::WaitUntil(_) | Next::Stop => None,
+        };
+        for (position, _) in acks {
+            self.core.done(bridge, *position, self.now);
+        }
+        self.note_safe();
+        match job {
+            Some(job) if fails => self.core.finished(Outcome::Failed { job, error: "no".into() }, self.now),
+            Some(job) => self.perform(&job),
+            None => {}
+        }
+        self.note_safe();
+    }
+
+    fn take(&mut self, bridge: usize, max: usize) -> Vec<(u64, u32)> {
+        let mut all = Vec::new();
+        while all.len() < max && self.core.has_entries(bridge) || self.pending_load() {
+            self.work();
+            let taken =
+                self.core.take(bridge, max - all.len(), self.now, |body| !matches!(body, Body::Event(_)));
+            if taken.is_empty() && !self.core.has_entries(bridge) && !self.pending_load() {
+                break;
+            }
+            all.extend(taken.iter().map(|t| (t.position, seq_of(&t.body))));
+        }
+        all
+    }
+
+    fn pending_load(&self) -> bool {
+        self.core.wake_at().is_some_and(|due| due <= self.now)
+    }
+}
+
+fn settings(commit_first: bool) -> Settings {
+    Settings {
+        boot: 1,
+        commit_within_us: 250_000,
+        commit_first,
+        memory_bytes: 1 << 20,
+        cache_bytes: if commit_first { 4096 } else { 0 },
+        keep_oldest: false,
+        event_wants: 0,
+    }
+}
+
+fn limits() -> Limits {
+    Limits { max_bytes: 16 << 20, max_age_us: i64::MAX, keep_oldest: false }
+}
+
+#[test]
+fn an_acknowledgement_in_time_spares_the_disk() {
+    let mut rig = Rig::late();
+    for seq in 0..10 {
+        rig.push(seq, 1).unwrap();
+    }
+    for (position, _) in rig.take(0, 100) {
+        rig.core.done(0, position, rig.now);
+    }
+    rig.note_safe();
+    rig.now = 1_000_000;
+    rig.work();
+    assert_eq!(rig.safe.len(), 10);
+    let status = rig.core.status(rig.now);
+    assert_eq!((status.accepted, status.delivered, status.readings, status.commits), (10, 10, 0, 0));
+}
+
+#[test]
+fn what_is_not_acknowledged_in_time_is_committed_together() {
+    let mut rig = Rig::late();
+    for seq in 0..10 {
+        rig.push(seq, 1).unwrap();
+        rig.now += 10_000;
+    }
+    rig.now = 249_999;
+    rig.work();
+    assert_eq!(rig.safe.len(), 0);
+    rig.now = 250_000;
+    rig.work();
+    assert_eq!(rig.safe.len(), 10);
+    let status = rig.core.status(rig.now);
+    assert_eq!((status.volatile, status.readings, status.commits), (0, 10, 1));
+    rig.crash();
+    assert_eq!(rig.core.status(0).readings, 10);
+    assert_eq!(rig.take(0, 100).iter().map(|t| t.1).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn commit_first_hands_out_only_what_is_durable() {
+    let mut rig = Rig::new(settings(true), limits());
+    rig.push(0, 1).unwrap();
+    assert_eq!(rig.take(0, 10), []);
+    rig.now = 250_000;
+    rig.work();
+    assert_eq!(rig.take(0, 10).len(), 1);
+    assert!(rig.safe.contains(&0));
+}
+
+#[test]
+fn a_full_file_gives_up_the_oldest_and_the_account_stays_exact() {
+    let mut rig = Rig::new(Settings { event_wants: 1, ..settings(false) }, limits());
+    let text = "x".repeat(60_000);
+    for seq in 0..600_u32 {
+        let Body::Reading(mut reading) = reading(seq) else { unreachable!() };
+        // Random text does not compress: the file fills up quickly.
+        let noise: String = text.chars().map(|_| char::from(fastrand::u8(33..127))).collect();
+        reading.values.push(("noise".into(), Value::Text(noise.into())));
+        rig.core.push(Arc::new(Body::Reading(reading)), 1, Some(seq), rig.now).unwrap();
+        rig.now += 300_000;
+        rig.work();
+    }
+    let status = rig.core.status(rig.now);
+    assert!(status.dropped.full > 300, "{status:?}");
+    assert_eq!(status.accepted, 600);
+    assert_eq!(status.accepted, status.delivered + status.dropped.total() + status.readings);
+    let file = std::fs::metadata(rig.dir.path().join("q.db")).unwrap().len();
+    let wal = std::fs::metadata(rig.dir.path().join("q.db-wal")).unwrap().len();
+    assert!(file + wal <= (16 << 20) * 105 / 100, "file {file} + log {wal}");
+    // The survivors are the newest, without a hole, and the gap events name the others.
+    let mut seqs = Vec::new();
+    let mut lost = 0;
+    loop {
+        rig.work();
+        let taken = rig.core.take(0, 1000, rig.now, |_| true);
+        if taken.is_empty() && !rig.core.has_entries(0) && !rig.pending_load() {
+            break;
+        }
+        for entry in taken {
+            match entry.body.as_ref() {
+                Body::Reading(reading) => seqs.push(reading.seq),
+                Body::Event(event) => match &event.kind {
+                    crate::reading::EventKind::Gap { lost: n, .. } => lost += n,
+                    other => panic!("{other:?}"),
+                },
+                Body::Message(_) => unreachable!(),
+            }
+        }
+    }
+    let first = seqs[0];
+    assert_eq!(seqs, (first..600).collect::<Vec<_>>());
+    assert!(lost <= first, "{lost} told of {first}");
+    assert!(status.dropped.full == first);
+}
+
+#[test]
+fn old_entries_expire_by_running_time() {
+    let mut rig = Rig::new(settings(false), Limits { max_age_us: 10_000_000, ..limits() });
+    rig.push(0, 1).unwrap();
+    rig.now = 300_000;
+    rig.work();
+    rig.now = 20_000_000;
+    rig.push(1, 1).unwrap();
+    rig.now = 20_300_000;
+    rig.work();
+    let status = rig.core.status(rig.now);
+    assert_eq!((status.dropped.expired, status.readings), (1, 1));
+    assert_eq!(rig.take(0, 10).iter().map(|t| t.1).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn memory_is_bounded_when_the_disk_refuses() {
+    let mut rig = Rig::late();
+    let mut taken = 0;
+    while rig.push(taken, 1).is_ok() {
+        taken += 1;
+        if rig.now == 0 && rig.core.wake_at() == Some(i64::MIN) {
+            rig.now = 1;
+        }
+        if let Next::Do(job) = rig.core.next_job(rig.now) {
+            rig.core.finished(Outcome::Failed { job, error: "no space".into() }, rig.now);
+        }
+        assert!(taken < 1_000_000);
+    }
+    let status = rig.core.status(rig.now);
+    assert_eq!(status.state, crate::status::QueueState::Degraded);
+    assert_eq!((status.accepted, status.readings, rig.safe.len()), (u64::from(taken), u64::from(taken), 0));
+    // A source that cannot repeat itself: dropped and counted.
+    rig.core.refuse(&reading(taken));
+    assert_eq!(rig.core.status(rig.now).dropped.full, 1);
+    // The disk is back: everything is committed, nothing was lost.
+    rig.now = 60_000_000;
+    rig.work();
+    assert_eq!(rig.safe.len(), taken as usize);
+    assert_eq!(rig.core.status(rig.now).state, crate::status::QueueState::Ok);
+}
+
+#[test]
+fn boards_resume_where_the_committed_readings_end() {
+    let mut rig = Rig::late();
+    let uid = Uid::new(&[1, 2, 3, 4]).unwrap();
+    rig.core.set_resume(&uid, 7, Resume { next: 0, dropped: 3 }, 0);
+    for seq in 0..5 {
+        rig.push(seq, 1).unwrap();
+    }
+    rig.now = 250_000;
+    rig.work();
+    rig.push(5, 1).unwrap();
+    assert_eq!(rig.core.resume(&uid, 7), Some(Resume { next: 6, dropped: 3 }));
+    rig.crash();
+    assert_eq!(rig.core.resume(&uid, 7), Some(Resume { next: 5, dropped: 3 }));
+}
+
+#[test]
+fn a_damaged_chunk_is_counted_and_does_not_stop_the_rest() {
+    let mut rig = Rig::late();
+    for seq in 0..30 {
+        rig.push(seq, 1).unwrap();
+        if seq % 10 == 9 {
+            rig.now += 300_000;
+            rig.work();
+        }
+    }
+    rig.store = None;
+    let db = rusqlite::Connection::open(rig.dir.path().join("q.db")).unwrap();
+    assert_eq!(db.execute("UPDATE chunk SET data = zeroblob(100) WHERE id = 10", []).unwrap(), 1);
+    drop(db);
+    rig.crash();
+    let seqs: Vec<u32> = rig.take(0, 100).iter().map(|t| t.1).collect();
+    assert_eq!(seqs, (0..10).chain(20..30).collect::<Vec<_>>());
+    let status = rig.core.status(rig.now);
+    assert_eq!((status.dropped.corrupt, status.readings, status.accepted), (10, 20, 30));
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Push { wants: u32, n: u8 },
+    Take { bridge: usize, n: u8 },
+    Ack { bridge: usize, pick: u8, n: u8 },
+    Rewind { bridge: usize },
+    Wait { ms: u16 },
+    AckWhileWriting { bridge: usize, fails: bool },
+    DiskFails { jobs: u8 },
+    Crash,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (1..4_u32, 1..20_u8).prop_map(|(wants, n)| Op::Push { wants, n }),
+        3 => (0..BRIDGES, 1..30_u8).prop_map(|(bridge, n)| Op::Take { bridge, n }),
+        4 => (0..BRIDGES, any::<u8>(), 1..30_u8).prop_map(|(bridge, pick, n)| Op::Ack { bridge, pick, n }),
+        1 => (0..BRIDGES).prop_map(|bridge| Op::Rewind { bridge }),
+        3 => (0..2000_u16).prop_map(|ms| Op::Wait { ms }),
+        1 => (0..BRIDGES, any::<bool>()).prop_map(|(bridge, fails)| Op::AckWhileWriting { bridge, fails }),
+        1 => (1..4_u8).prop_map(|jobs| Op::DiskFails { jobs }),
+        1 => Just(Op::Crash),
+    ]
+}
+
+/// What must hold, seen from outside.
+#[derive(Default)]
+struct Model {
+    wants: BTreeMap<u32, u32>,
+    acked: [BTreeSet<u32>; BRIDGES],
+    out: [Vec<(u64, u32)>; BRIDGES],
+    last: [Option<u64>; BRIDGES],
+}
+
+impl Model {
+    fn open(&self) -> u64 {
+        let all_acked = |(seq, wants): &(&u32, &u32)| {
+            (0..BRIDGES).all(|b| **wants & (1 << b) == 0 || self.acked[b].contains(*seq))
+        };
+        self.wants.iter().filter(|entry| !all_acked(entry)).count() as u64
+    }
+}
+
+fn wants_of(model: &Model, bridge: usize, seq: u32) -> bool {
+    model.wants.get(&seq).is_some_and(|wants| wants & (1 << bridge) != 0)
+}
+
+fn play(mut rig: Rig, ops: Vec<Op>) {
+    let mut model = Model::default();
+    let mut seq = 0;
+    let mut crashed = false;
+    for op in ops {
+        match op {
+            Op::Push { wants, n } => {
+                for _ in 0..n {
+                    rig.push(seq, wants).unwrap();
+                    model.wants.insert(seq, wants);
+                    seq += 1;
+                }
+            }
+            Op::Take { bridge, n } => {
+                for (position, seq) in take_wanted(&mut rig, &model, bridge, usize::from(n)) {
+                    assert!(model.last[bridge].is_none_or(|last| last < position), "out of order");
+                    assert!(crashed || !model.acked[bridge].contains(&seq), "{seq} handed out after its ack");
+                    model.last[bridge] = Some(position);
+                    model.out[bridge].push((position, seq));
+                }
+            }
+            Op::Ack { bridge, pick, n } => {
+                for _ in 0..usize::from(n).min(model.out[bridge].len()) {
+                    let index = usize::from(pick) % model.out[bridge].len();
+                    let (position, seq) = model.out[bridge].remove(index);
+                    rig.core.done(bridge, position, rig.now);
+                    rig.note_safe();
+                    model.acked[bridge].insert(seq);
+                }
+            }
+            Op::Rewind { bridge } => {
+                rig.core.rewind(bridge);
+                model.out[bridge].clear();
+                model.last[bridge] = None;
+            }
+            Op::Wait { ms } => {
+                rig.now += i64::from(ms) * 1000;
+                rig.work();
+            }
+            Op::DiskFails { jobs } => rig.failures = jobs,
+            Op::AckWhileWriting { bridge, fails } => {
+                let acks: Vec<_> = model.out[bridge].drain(..).collect();
+                for (_, seq) in &acks {
+                    model.acked[bridge].insert(*seq);
+                }
+                rig.acknowledge_while_writing(bridge, &acks, fails);
+            }
+            Op::Crash => {
+                rig.crash();
+                crashed = true;
+                // What was never safe may be gone: forget it, as a board would send it again.
+                let safe = rig.safe.clone();
+                model.wants.retain(|seq, _| safe.contains(seq));
+                for bridge in 0..BRIDGES {
+                    model.out[bridge].clear();
+                    model.last[bridge] = None;
+                }
+            }
+        }
+        let ledger = rig.core.ledger();
+        assert_eq!(ledger.accepted, ledger.delivered + ledger.dropped.total() + ledger.waiting());
+        if !crashed {
+            assert!(ledger.waiting() >= model.open(), "{ledger:?} but {} are open", model.open());
+        }
+    }
+    finish(rig, model);
+}
+
+/// `wants` decides for entries from memory; for entries from disk the filter does.
+fn take_wanted(rig: &mut Rig, model: &Model, bridge: usize, max: usize) -> Vec<(u64, u32)> {
+    let mut all = Vec::new();
+    for _ in 0..1000 {
+        rig.work();
+        let wants = |body: &Body| wants_of(model, bridge, seq_of(body));
+        let taken = rig.core.take(bridge, max - all.len(), rig.now, wants);
+        all.extend(taken.iter().map(|t| (t.position, seq_of(&t.body))));
+        if all.len() >= max || !(rig.core.has_entries(bridge) || rig.pending_load()) {
+            return all;
+        }
+    }
+    panic!("take does not end");
+}
+
+/// Everything that was safe reaches every bridge that wants it, and then nothing waits.
+fn finish(mut rig: Rig, mut model: Model) {
+    rig.failures = 0;
+    rig.now += 60_000_000;
+    rig.work();
+    for bridge in 0..BRIDGES {
+        rig.core.rewind(bridge);
+        loop {
+            let taken = take_wanted(&mut rig, &model, bridge, 50);
+            if taken.is_empty() {
+                break;
+            }
+            for (position, seq) in taken {
+                rig.core.done(bridge, position, rig.now);
+                model.acked[bridge].insert(seq);
+            }
+        }
+    }
+    for (seq, wants) in &model.wants {
+        for bridge in (0..BRIDGES).filter(|b| wants & (1 << b) != 0) {
+            assert!(model.acked[bridge].contains(seq), "{seq} never reached bridge {bridge}");
+        }
+    }
+    let ledger = rig.core.ledger();
+    assert_eq!(ledger.waiting(), 0, "{ledger:?}");
+    rig.now += 2_000_000;
+    rig.work();
+    rig.crash();
+    assert_eq!(rig.core.ledger().waiting(), 0);
+    assert_eq!(take_wanted(&mut rig, &model, 0, 10), []);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_safe_is_lost_late(ops in proptest::collection::vec(op(), 1..60)) {
+        play(Rig::late(), ops);
+    }
+
+    #[test]
+    fn nothing_safe_is_lost_commit_first(ops in proptest::collection::vec(op(), 1..60)) {
+        play(Rig::new(settings(true), limits()), ops);
+    }
+}
+
+fn config(dir: &TempDir) -> config::Queue {
+    config::Queue {
+        path: dir.path().join("queue.db"),
+        durability: config::Durability::Late,
+        commit_within: Duration::from_millis(20),
+        max_size: 64 << 20,
+        max_age: Duration::from_secs(86_400),
+        when_full: config::WhenFull::DropOldest,
+    }
+}
+
+fn open(dir: &TempDir) -> Queue {
+    let consumer = Consumer { name: "cloud".into(), forward: Forward::Own };
+    Queue::open(&config(dir), Topics::new("serialgate", "pi"), vec![consumer]).unwrap()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn tickets_resolve_by_commit_or_by_acknowledgement() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    let outlet = queue.outlet(0);
+    let ticket = queue.push_ticketed(reading(0)).unwrap();
+    outlet.ready().await;
+    let taken = outlet.take(10);
+    assert_eq!(taken.len(), 1);
+    outlet.done(taken[0].position);
+    assert_eq!(ticket.await, Ok(Safe::Delivered));
+    let ticket = queue.push_ticketed(reading(1)).unwrap();
+    assert_eq!(ticket.await, Ok(Safe::Durable));
+    assert_eq!(queue.status().readings, 1);
+    // It is on disk now and comes back from there.
+    outlet.ready().await;
+    let taken = outlet.take(10);
+    assert_eq!((taken.len(), taken[0].late), (1, true));
+    queue.close();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn closing_commits_what_is_held() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    for seq in 0..100 {
+        queue.push(reading(seq));
+    }
+    queue.close();
+    drop(queue);
+    let queue = open(&dir);
+    assert_eq!(queue.status().readings, 100);
+    queue.close();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_damaged_file_is_set_aside_and_work_goes_on() {
+    for damage in [b"this is not a database at all".repeat(100), Vec::new(), vec![0; 5000]] {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("queue.db");
+        let empty = damage.is_empty();
+        std::fs::write(&path, damage).unwrap();
+        let queue = open(&dir);
+        let aside = dir.path().join("queue.db.damaged-1").exists();
+        assert_eq!(aside, !empty);
+        assert_eq!(queue.push_ticketed(reading(0)).unwrap().await, Ok(Safe::Durable));
+        let outlet = queue.outlet(0);
+        outlet.ready().await;
+        let events = outlet.take(10).iter().filter(|t| matches!(*t.body, Body::Event(_))).count();
+        assert_eq!(events, usize::from(aside));
+        queue.close();
+    }
+}
