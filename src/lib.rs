@@ -1,13 +1,17 @@
 //! Serialgate (skeleton)
 pub mod backoff;
 pub mod clock;
+pub mod command;
 pub mod config;
+pub mod control;
 pub mod flow;
 pub mod format;
+pub mod logging;
 pub mod mqtt;
 pub mod publisher;
 pub mod queue;
 pub mod reading;
 pub mod render;
+pub mod signal;
 pub mod status;
 pub mod topic;
