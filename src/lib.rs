@@ -4,6 +4,7 @@ pub mod bridge;
 pub mod clock;
 pub mod config;
 pub mod flow;
+pub mod format;
 pub mod mqtt;
 pub mod publisher;
 pub mod queue;
