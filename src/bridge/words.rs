@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(words.next(), Some((Subject::Gateway, word("2"))));
     }
 
-    #[derive(Clone, Debug)]
+    #[derive(Clone, Copy, Debug)]
     enum Step {
         Post(u8),
         Send,
