@@ -1,5 +1,6 @@
 //! Serialgate (skeleton)
 pub mod backoff;
+pub mod bridge;
 pub mod clock;
 pub mod command;
 pub mod config;

@@ -77,12 +77,10 @@ impl Publisher {
 
     /// A LAN client's message is none of our business: the broker itself has passed it on.
     fn tell_live(&self, body: &Body) {
-        let at = match body {
-            Body::Reading(reading) => reading.at,
-            Body::Event(event) => event.at,
-            Body::Message(_) => return,
-        };
-        let publish = render::publish(body, self.clock.wall(at), false, &self.topics);
+        if let Body::Message(_) = body {
+            return;
+        }
+        let publish = render::publish(body, |at| self.clock.wall(at), false, &self.topics);
         if let Body::Reading(reading) = body {
             self.post_state(reading, &publish);
         }

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::clock::Wall;
 use crate::mqtt::packet::{Publish, Qos};
-use crate::reading::{Body, Event, EventKind, Message, MessageId, Reading, Uid, Value};
+use crate::reading::{Body, Event, EventKind, Message, MessageId, Reading, Stamp, Uid, Value};
 use crate::topic::Topics;
 
 /// Keys that a channel cannot have.
@@ -32,32 +32,37 @@ pub const RESERVED: [&str; 5] = ["ts", "seq", "id", "late", "ts_quality"];
 /// Name of the MQTT 5 user property that carries the message id.
 pub const ID_PROPERTY: &str = "id";
 
-/// The message for `body`, sampled or noticed at `wall`; `late` says that it waited on disk.
-/// Has no packet id yet. A LAN client's message is passed on untouched.
+/// The message for `body`, without a packet id; `late` says that it waited on disk. `wall` tells
+/// the wall time of the moment at which it was sampled or noticed. A LAN client's message is
+/// passed on untouched.
 #[must_use]
-pub fn publish(body: &Body, wall: Wall, late: bool, topics: &Topics) -> Publish {
+pub fn publish(body: &Body, wall: impl FnOnce(Stamp) -> Wall, late: bool, topics: &Topics) -> Publish {
+    let topic = topic(body, topics);
     match body {
-        Body::Reading(reading) => {
-            own(topics.data(&reading.device), reading_json(reading, wall, late), &reading.id)
-        }
-        Body::Event(event) => own(topics.event(), event_json(event, wall, late), &event.id),
-        Body::Message(message) => pass_on(message),
+        Body::Reading(reading) => own(topic, reading_json(reading, wall(reading.at), late), &reading.id),
+        Body::Event(event) => own(topic, event_json(event, wall(event.at), late), &event.id),
+        Body::Message(message) => pass_on(topic, message),
     }
 }
 
-fn own(topic: String, payload: Bytes, id: &MessageId) -> Publish {
+/// Where `body` is published.
+#[must_use]
+pub fn topic(body: &Body, topics: &Topics) -> Arc<str> {
+    match body {
+        Body::Reading(reading) => topics.data(&reading.device).into(),
+        Body::Event(_) => topics.event().into(),
+        Body::Message(message) => Arc::clone(&message.topic),
+    }
+}
+
+fn own(topic: Arc<str>, payload: Bytes, id: &MessageId) -> Publish {
     let mut publish = Publish::new(topic, payload, Qos::AtLeastOnce, false);
     publish.properties.user.push((ID_PROPERTY.into(), id.to_string().into()));
     publish
 }
 
-fn pass_on(message: &Message) -> Publish {
-    let mut publish = Publish::new(
-        Arc::clone(&message.topic),
-        message.payload.clone(),
-        Qos::from(message.qos),
-        message.retain,
-    );
+fn pass_on(topic: Arc<str>, message: &Message) -> Publish {
+    let mut publish = Publish::new(topic, message.payload.clone(), Qos::from(message.qos), message.retain);
     publish.properties = message.properties.clone();
     publish
 }

@@ -61,7 +61,7 @@ fn a_reading_looks_as_the_design_says() {
 #[test]
 fn a_reading_is_published_once_with_its_id() {
     let topics = Topics::new("serialgate", "greenhouse");
-    let publish = publish(&Body::Reading(reading(vec![])), WALL, false, &topics);
+    let publish = publish(&Body::Reading(reading(vec![])), |_| WALL, false, &topics);
     assert_eq!(&*publish.topic, "serialgate/greenhouse/shed/data");
     assert_eq!((publish.qos, publish.retain, publish.id), (Qos::AtLeastOnce, false, None));
     assert_eq!(publish.properties.user, [("id".into(), "0011223344556677-2a/1234".into())]);
@@ -172,7 +172,7 @@ fn each_event_tells_what_happened() {
 fn an_event_from_the_disk_says_that_it_is_late() {
     let kind = EventKind::Port { path: "p".into(), state: "open".into() };
     let body = Body::Event(Event { id: board_id(), at: Stamp { boot: 1, us: 0 }, kind });
-    let publish = publish(&body, GUESSED, true, &Topics::new("b", "g"));
+    let publish = publish(&body, |_| GUESSED, true, &Topics::new("b", "g"));
     assert_eq!(&*publish.topic, "b/g/event");
     assert_eq!(
         text_of(&publish.payload),
@@ -194,7 +194,7 @@ fn a_message_of_a_lan_client_is_not_touched() {
         retain: true,
         properties: properties.clone(),
     };
-    let publish = publish(&Body::Message(message), WALL, true, &Topics::new("b", "g"));
+    let publish = publish(&Body::Message(message), |_| WALL, true, &Topics::new("b", "g"));
     assert_eq!(&*publish.topic, "sensors/x");
     assert_eq!(publish.payload, Bytes::from_static(&[0, 159, 255]));
     assert_eq!((publish.qos, publish.retain), (Qos::ExactlyOnce, true));

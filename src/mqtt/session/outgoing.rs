@@ -182,6 +182,12 @@ impl<T> Outgoing<T> {
             .collect()
     }
 
+    /// The message that was sent first of those under way.
+    #[must_use]
+    pub fn oldest(&self) -> Option<PacketId> {
+        self.in_flight.first_key_value().map(|(_, (id, _))| *id)
+    }
+
     /// How many messages are under way.
     #[must_use]
     pub fn len(&self) -> usize {
