@@ -1,4 +1,5 @@
 //! Serialgate (skeleton)
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod flow;
