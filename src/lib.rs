@@ -8,3 +8,4 @@ pub mod queue;
 pub mod reading;
 pub mod status;
 pub mod topic;
+pub mod wire;

@@ -152,11 +152,8 @@ fn decimal(raw: &str) -> Option<(i64, i8)> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let negative = whole.starts_with('-');
-    let mantissa = whole
-        .bytes()
-        .chain(fraction.bytes())
-        .filter(u8::is_ascii_digit)
-        .try_fold(0i64, |sum, digit| {
+    let mantissa =
+        whole.bytes().chain(fraction.bytes()).filter(u8::is_ascii_digit).try_fold(0i64, |sum, digit| {
             // Downwards, because there is one more negative number than there are positive ones.
             sum.checked_mul(10)?.checked_sub(i64::from(digit - b'0'))
         })?;
