@@ -7,12 +7,37 @@
 //! Every channel has a bound, and none of them is on the durable path.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::mqtt::packet::Publish;
 use crate::topic::Subject;
+
+/// Where the publisher's messages go: the local broker, or nowhere where there is none.
+#[derive(Clone)]
+pub struct LocalPublish(Arc<dyn Fn(Publish) + Send + Sync>);
+
+impl LocalPublish {
+    /// Hands each message to `take`, which must neither block nor wait.
+    #[must_use]
+    pub fn new(take: impl Fn(Publish) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    /// Publishes `message`, which has no packet id: each subscriber's session gives it one.
+    pub fn publish(&self, message: Publish) {
+        (self.0)(message);
+    }
+}
+
+impl fmt::Debug for LocalPublish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalPublish")
+    }
+}
 
 /// The newest word on every retained subject: device status, description, newest reading.
 ///

@@ -1,11 +1,15 @@
 //! Serialgate (skeleton)
+pub mod backoff;
+pub mod bridge;
 pub mod clock;
 pub mod config;
 pub mod flow;
 pub mod format;
 pub mod mqtt;
+pub mod publisher;
 pub mod queue;
 pub mod reading;
+pub mod render;
 pub mod status;
 pub mod topic;
 pub mod wire;

@@ -29,18 +29,23 @@ use crate::topic::{Forward, Topics};
 pub mod chunk;
 pub mod core;
 pub mod cursor;
+pub mod gaps;
 pub mod held;
 pub mod job;
+pub mod outlet;
 pub mod schema;
 pub mod store;
+pub mod types;
 pub mod worker;
 
 #[cfg(test)]
 mod tests;
 
-use self::core::{Core, Settings};
-pub use self::core::{Full, Resume, Safe, Taken};
+use self::core::Core;
+pub use self::outlet::Outlet;
 use self::store::{KernelBoot, Limits};
+use self::types::Settings;
+pub use self::types::{Full, Resume, Safe, Taken};
 use self::worker::Worker;
 
 /// What may be held in memory while the disk does not take it, in bytes.
@@ -297,66 +302,6 @@ impl Queue {
         if worker.is_some_and(|worker| worker.join().is_err()) {
             tracing::error!("the storage thread ended with a panic");
         }
-    }
-}
-
-/// A bridge's side of the queue.
-#[derive(Debug)]
-pub struct Outlet {
-    shared: Arc<Shared>,
-    index: usize,
-}
-
-impl Outlet {
-    /// Waits until [`Outlet::take`] would give something. Cancel safe.
-    pub async fn ready(&self) {
-        let Some(news) = self.shared.news.get(self.index) else { return std::future::pending().await };
-        loop {
-            let notified = news.notified();
-            if self.look() {
-                return;
-            }
-            notified.await;
-        }
-    }
-
-    fn look(&self) -> bool {
-        let mut state = self.shared.state();
-        let ready = state.core.has_entries(self.index);
-        // Looking may have asked for a load.
-        self.shared.call_worker(&mut state);
-        ready
-    }
-
-    /// At most `max` entries from the cursor on, in order. Each is handed out once until
-    /// [`Outlet::rewind`].
-    #[must_use]
-    pub fn take(&self, max: usize) -> Vec<Taken> {
-        let interest = &self.shared.interest;
-        let Some(consumer) = interest.consumers.get(self.index) else { return Vec::new() };
-        let mut state = self.shared.state();
-        state.core.take(self.index, max, |body| interest.wants_one(consumer, body))
-    }
-
-    /// The cloud has acknowledged the entry at `position`, or can never take it.
-    pub fn done(&self, position: u64) {
-        let mut state = self.shared.state();
-        state.core.done(self.index, position, boottime_us());
-        self.shared.call_worker(&mut state);
-        let safe = state.core.take_safe();
-        drop(state);
-        resolve(safe);
-    }
-
-    /// The connection is gone: hand out again what was not done.
-    pub fn rewind(&self) {
-        self.shared.state().core.rewind(self.index);
-    }
-
-    /// Readings that wait for this bridge.
-    #[must_use]
-    pub fn backlog(&self) -> u64 {
-        self.shared.state().core.backlog(self.index)
     }
 }
 

@@ -172,7 +172,7 @@ pub struct Bridge {
     pub name: String,
     /// Its state.
     pub state: BridgeState,
-    /// Seconds in that state.
+    /// Seconds since it was connected, or since it was not any more.
     pub since_s: u64,
     /// Readings that wait for it.
     pub backlog: u64,
@@ -182,6 +182,10 @@ pub struct Bridge {
     pub delivered: u64,
     /// Readings that were in flight when a connection broke, so may have arrived twice.
     pub duplicates_possible: u64,
+    /// Messages given up because the other broker can never take them: too large, or refused for
+    /// good.
+    #[serde(default)]
+    pub dead_letters: u64,
     /// Seconds until the backlog is gone at the present rate.
     pub eta_s: Option<u64>,
     /// The last trouble, in words.

@@ -29,8 +29,11 @@ enum Load {
 /// rewind does not hand it out again.
 #[derive(Debug)]
 pub struct Cursor {
+    /// The next position to hand out.
     next: u64,
+    /// Handed out and not done.
     out: BTreeMap<u64, Mark>,
+    /// Done or passed by, at or beyond the prefix.
     done_ahead: BTreeSet<u64>,
     loaded: VecDeque<(u64, Arc<Body>)>,
     load: Load,
@@ -79,20 +82,24 @@ impl Cursor {
     /// is there.
     pub fn pass(&mut self, position: u64) {
         self.next = position + 1;
-        self.done_ahead.remove(&position);
+        self.done_ahead.insert(position);
+        self.prune();
     }
 
     /// The bridge is done with `position`. `None` when it was not waiting for it.
     pub fn done(&mut self, position: u64) -> Option<Mark> {
         let mark = self.out.remove(&position)?;
-        if position > self.prefix() {
-            self.done_ahead.insert(position);
-        }
+        self.done_ahead.insert(position);
+        self.prune();
+        Some(mark)
+    }
+
+    /// Forgets what the prefix has passed.
+    fn prune(&mut self) {
         let prefix = self.prefix();
         while self.done_ahead.first().is_some_and(|first| *first < prefix) {
             self.done_ahead.pop_first();
         }
-        Some(mark)
     }
 
     /// Goes back to the prefix.
@@ -126,10 +133,13 @@ impl Cursor {
     /// The next entry that was loaded and is not done.
     pub fn next_loaded(&mut self) -> Option<(u64, Arc<Body>)> {
         while let Some((position, body)) = self.loaded.pop_front() {
-            if position >= self.next && !self.done_ahead.remove(&position) {
+            if position < self.next {
+                continue;
+            }
+            if !self.done_ahead.contains(&position) {
                 return Some((position, body));
             }
-            self.next = self.next.max(position + 1);
+            self.pass(position);
         }
         None
     }

@@ -17,7 +17,43 @@ struct Entry<T> {
     ticket: Option<T>,
     deadline: i64,
     bytes: usize,
-    durable: bool,
+    place: Place,
+}
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In memory only: it goes when nobody wants it any more.
+    Memory,
+    /// In a chunk that is being written. From here on the cursors tell whether it was delivered.
+    Writing,
+    /// In a chunk on disk; what is here is a copy.
+    Disk,
+}
+
+/// What a bridge finds at a position.
+#[derive(Debug, PartialEq)]
+pub enum Look<'a> {
+    /// An entry for it.
+    Wanted(&'a Arc<Body>),
+    /// An entry that is not for it, or not any more, and that is on disk or on its way there.
+    Passed {
+        /// Whether it counts in the ledger.
+        counts: bool,
+    },
+    /// Nothing that concerns it.
+    Nothing,
+}
+
+/// What became of an entry that a bridge is done with.
+#[derive(Debug, PartialEq)]
+pub enum Settled<T> {
+    /// It was in memory only, and nobody wants it any more: it is gone.
+    Gone(Option<T>),
+    /// Somebody else still wants it.
+    Kept,
+    /// It is on disk or on its way there; the ticket is given when nobody wants it any more.
+    OnDisk(Option<T>),
 }
 
 /// Entries by position, from [`Held::base`] to [`Held::end`]. A slot is empty once its entry was
@@ -88,46 +124,57 @@ impl<T> Held<T> {
         self.bytes += bytes;
         self.volatile_bytes += bytes;
         self.volatile += u64::from(body.counts());
-        self.slots.push_back(Some(Entry { body, wants, ticket, deadline, bytes, durable: false }));
+        self.slots.push_back(Some(Entry { body, wants, ticket, deadline, bytes, place: Place::Memory }));
     }
 
-    /// The entry at `position` if bridge `index` wants it.
+    /// What bridge `index` finds at `position`.
     #[must_use]
-    pub fn get(&self, position: u64, index: usize) -> Option<&Arc<Body>> {
-        let entry = self.slots.get(self.index(position)?)?.as_ref()?;
-        (entry.wants & (1 << index) != 0).then_some(&entry.body)
-    }
-
-    /// Bridge `index` is done with `position`. `None`: it is not in memory. `Some(None)`: others
-    /// still want it. `Some(Some(ticket))`: nobody does any more; it is gone from memory.
-    pub fn done(&mut self, position: u64, index: usize) -> Option<Option<Option<T>>> {
-        let slot = self.index(position)?;
-        let entry = self.slots.get_mut(slot)?.as_mut()?;
-        entry.wants &= !(1 << index);
-        if entry.wants != 0 {
-            return Some(None);
+    pub fn look(&self, position: u64, index: usize) -> Look<'_> {
+        let Some(Some(entry)) = self.index(position).and_then(|slot| self.slots.get(slot)) else {
+            return Look::Nothing;
+        };
+        match entry.place {
+            _ if entry.wants & (1 << index) != 0 => Look::Wanted(&entry.body),
+            Place::Memory => Look::Nothing,
+            Place::Writing | Place::Disk => Look::Passed { counts: entry.body.counts() },
         }
-        let ticket = self.remove(slot);
-        self.trim();
-        Some(Some(ticket))
     }
 
-    /// Everything that is not durable, and the position behind it.
-    #[must_use]
-    pub fn uncommitted(&self) -> (Vec<(u64, Arc<Body>)>, u64) {
-        let slots = self.slots.iter().enumerate().skip(self.volatile_from);
+    /// Bridge `index` is done with `position`.
+    pub fn done(&mut self, position: u64, index: usize) -> Settled<T> {
+        let Some(slot) = self.index(position) else { return Settled::OnDisk(None) };
+        let Some(Some(entry)) = self.slots.get_mut(slot) else { return Settled::OnDisk(None) };
+        entry.wants &= !(1 << index);
+        match (entry.place, entry.wants) {
+            (Place::Memory, 0) => {
+                let ticket = self.remove(slot);
+                self.trim();
+                Settled::Gone(ticket)
+            }
+            (Place::Memory, _) => Settled::Kept,
+            (Place::Writing | Place::Disk, 0) => Settled::OnDisk(entry.ticket.take()),
+            (Place::Writing | Place::Disk, _) => Settled::OnDisk(None),
+        }
+    }
+
+    /// Everything that is not durable, to be written, and the position behind it.
+    pub fn begin_writing(&mut self) -> (Vec<(u64, Arc<Body>)>, u64) {
+        let (base, end) = (self.base, self.end());
+        let slots = self.slots.iter_mut().enumerate().skip(self.volatile_from);
         let entries = slots.filter_map(|(slot, entry)| {
-            entry.as_ref().map(|entry| (self.base + slot as u64, Arc::clone(&entry.body)))
+            let entry = entry.as_mut()?;
+            entry.place = Place::Writing;
+            Some((base + slot as u64, Arc::clone(&entry.body)))
         });
-        (entries.collect(), self.end())
+        (entries.collect(), end)
     }
 
     /// Everything below `end` is durable. At most `keep` bytes of it stay in memory, the newest.
-    pub fn committed(&mut self, end: u64, keep: usize, mut safe: impl FnMut(T)) {
+    pub fn written(&mut self, end: u64, keep: usize, mut safe: impl FnMut(T)) {
         let end = self.index(end).unwrap_or(0).min(self.slots.len());
         for slot in self.volatile_from..end {
             let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
-            entry.durable = true;
+            entry.place = Place::Disk;
             self.volatile_bytes -= entry.bytes;
             self.volatile -= u64::from(entry.body.counts());
             if let Some(ticket) = entry.ticket.take() {
@@ -142,6 +189,26 @@ impl<T> Held<T> {
         self.trim();
     }
 
+    /// The disk did not take it: everything is in memory only, as before. Gives the positions of
+    /// entries that nobody wanted any more meanwhile, and whether they count; they are gone.
+    pub fn not_written(&mut self) -> Vec<(u64, bool)> {
+        let mut gone = Vec::new();
+        for slot in self.volatile_from..self.slots.len() {
+            let Some(entry) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
+            if entry.place == Place::Writing && entry.wants == 0 {
+                gone.push((self.base + slot as u64, entry.body.counts()));
+            }
+            entry.place = Place::Memory;
+        }
+        for (position, _) in &gone {
+            if let Some(slot) = self.index(*position) {
+                self.remove(slot);
+            }
+        }
+        self.trim();
+        gone
+    }
+
     fn index(&self, position: u64) -> Option<usize> {
         usize::try_from(position.checked_sub(self.base)?).ok()
     }
@@ -149,7 +216,7 @@ impl<T> Held<T> {
     fn remove(&mut self, slot: usize) -> Option<T> {
         let entry = self.slots.get_mut(slot)?.take()?;
         self.bytes -= entry.bytes;
-        if !entry.durable {
+        if entry.place != Place::Disk {
             self.volatile_bytes -= entry.bytes;
             self.volatile -= u64::from(entry.body.counts());
         }

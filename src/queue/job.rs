@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::queue::core::Resume;
+use crate::queue::types::Resume;
 use crate::reading::{Body, DeviceName, GapReason, Uid};
 use crate::status::Dropped;
 
@@ -48,9 +48,9 @@ pub struct Save {
     pub delete_below: u64,
     /// First position that is not done, per bridge.
     pub cursors: Vec<u64>,
-    /// See [`super::core::Ledger`].
+    /// See [`super::types::Ledger`].
     pub delivered: u64,
-    /// See [`super::core::Ledger`].
+    /// See [`super::types::Ledger`].
     pub dropped: Dropped,
     /// Boards whose numbers changed.
     pub boards: BTreeMap<(Uid, u32), Resume>,

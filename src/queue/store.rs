@@ -5,16 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::clock::Offset;
-use crate::reading::{Body, GapReason, Stamp, Uid};
-use crate::status::Dropped;
+use crate::reading::{Body, GapReason};
 
 use super::chunk;
-use super::core::{Found, Ledger, Resume};
-use super::job::{Evicted, EvictedEntry, Loaded, Save};
+use super::job::{Evicted, Loaded, Save};
 use super::schema::{self, PAGE_BYTES, SchemaError};
+
+mod evict;
+mod found;
+mod state;
+
+use evict::{delete_below, evict_aged, evict_first, is_full, moment, pages_of, used_bytes};
+use state::{note_boot, state_of, write_state};
 
 /// A load gathers chunks until it has so many entries …
 const LOAD_ENTRIES: usize = 1000;
@@ -152,44 +157,6 @@ impl Store {
         self.boot
     }
 
-    /// What stands in the file, found by looking at its two ends only.
-    ///
-    /// # Errors
-    /// [`StoreError`], see there.
-    pub fn found(&mut self) -> Result<Found, StoreError> {
-        let first = self.end("ORDER BY id LIMIT 1")?;
-        let last = self.end("ORDER BY id DESC LIMIT 1")?;
-        let start = first.as_ref().map_or(0, |chunk| chunk.id);
-        let cursors: Vec<u64> = self
-            .bridges
-            .iter()
-            .map(|name| self.saved.get(&format!("bridge:{name}")).map_or(start, |v| unsigned(*v).max(start)))
-            .collect();
-        let behind = last.as_ref().map_or(0, |chunk| chunk.last + 1);
-        let next_position = cursors.iter().copied().fold(behind, u64::max);
-        let stored = match (&first, &last) {
-            (Some(first), Some(last)) => (last.total + first.n).saturating_sub(first.total),
-            _ => 0,
-        };
-        let done = self.counted_below(cursors.iter().copied().min().unwrap_or(0))?;
-        let counter = |key: &str| self.saved.get(key).map_or(0, |v| unsigned(*v));
-        let delivered = counter("delivered");
-        let dropped = Dropped {
-            full: counter("dropped:full"),
-            expired: counter("dropped:expired"),
-            corrupt: counter("dropped:corrupt"),
-        };
-        let accepted = delivered + dropped.total() + stored.saturating_sub(done);
-        let ledger = Ledger { accepted, delivered, dropped };
-        Ok(Found {
-            next_position,
-            cursors,
-            ledger,
-            boards: self.boards(),
-            on_disk: last.map(|chunk| chunk.last),
-        })
-    }
-
     /// Makes `entries` durable, and `save` along with them.
     ///
     /// # Errors
@@ -316,16 +283,6 @@ impl Store {
         Ok(used_bytes(&self.db)?)
     }
 
-    /// Age of the oldest chunk, in microseconds of running time: what a switched-off machine slept
-    /// through does not count, because no clock of ours saw it.
-    ///
-    /// # Errors
-    /// [`StoreError`], see there.
-    pub fn oldest_age_us(&self, now: i64) -> Result<Option<i64>, StoreError> {
-        let oldest = self.end("ORDER BY id LIMIT 1")?;
-        Ok(oldest.map(|chunk| age_us(&self.boots, self.boot, chunk.at, now)))
-    }
-
     fn limit_pages(&self) -> Result<(), StoreError> {
         let pages = self.limits.content_bytes() / u64::from(PAGE_BYTES);
         let present = pages_of(&self.db, "page_count")?;
@@ -381,56 +338,6 @@ impl Store {
         Ok(())
     }
 
-    fn boards(&self) -> BTreeMap<(Uid, u32), Resume> {
-        let boards = self.saved.iter().filter_map(|(key, value)| Some((board_of(key)?, resume_of(*value))));
-        let mut newest: BTreeMap<(Uid, u32), Resume> = BTreeMap::new();
-        let mut per_board: BTreeMap<Uid, usize> = BTreeMap::new();
-        let mut all: Vec<_> = boards.collect();
-        all.sort_by(|a, b| b.0.cmp(&a.0));
-        for ((uid, boot), resume) in all {
-            let seen = per_board.entry(uid.clone()).or_default();
-            *seen += 1;
-            if *seen <= BOOTS_PER_BOARD {
-                newest.insert((uid, boot), resume);
-            }
-        }
-        newest
-    }
-
-    fn end(&self, order: &str) -> Result<Option<End>, StoreError> {
-        let sql = format!("SELECT id, last, n, total, boot, t0 FROM chunk {order}");
-        let row = self.db.prepare_cached(&sql)?.query_row([], |row| {
-            Ok(End {
-                id: unsigned(row.get(0)?),
-                last: unsigned(row.get(1)?),
-                n: unsigned(row.get(2)?),
-                total: unsigned(row.get(3)?),
-                at: Stamp { boot: row.get(4)?, us: row.get(5)? },
-            })
-        });
-        Ok(row.optional()?)
-    }
-
-    /// Entries below `position` that count; they can only be in the chunk that holds it and in
-    /// those before it, which a cursor save deletes in the same transaction.
-    fn counted_below(&mut self, position: u64) -> Result<u64, StoreError> {
-        let sql = "SELECT id, last, n, codec, crc, data FROM chunk WHERE id < ?1 ORDER BY id";
-        let mut query = self.db.prepare(sql)?;
-        let mut rows = query.query([signed(position)])?;
-        let mut count = 0;
-        while let Some(row) = rows.next()? {
-            let (id, last, n): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            count += if unsigned(last) < position {
-                unsigned(n)
-            } else {
-                let data = row.get_ref(5)?.as_blob().unwrap_or_default();
-                let entries = chunk::unpack(unsigned(id), row.get(3)?, row.get(4)?, data).unwrap_or_default();
-                entries.iter().filter(|(p, body)| *p < position && body.counts()).count() as u64
-            };
-        }
-        Ok(count)
-    }
-
     /// Sets the file at `path` aside, with everything that belongs to it. Gives its new name.
     ///
     /// # Errors
@@ -455,178 +362,9 @@ impl Store {
     }
 }
 
-/// A chunk's row without its content.
-#[derive(Debug)]
-struct End {
-    id: u64,
-    last: u64,
-    n: u64,
-    total: u64,
-    at: Stamp,
-}
-
 fn last_position(db: &Connection) -> rusqlite::Result<Option<u64>> {
     let mut query = db.prepare_cached("SELECT last FROM chunk ORDER BY id DESC LIMIT 1")?;
     Ok(query.query_row([], |row| row.get::<_, i64>(0)).optional()?.map(unsigned))
-}
-
-fn delete_below(tx: &Transaction<'_>, position: u64) -> rusqlite::Result<usize> {
-    // Chunks do not overlap, so those that end below it are those that begin below it, but one.
-    tx.prepare_cached("DELETE FROM chunk WHERE id < ?1 AND last < ?1")?.execute([signed(position)])
-}
-
-fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
-    let used = pages_of(db, "page_count")?.saturating_sub(pages_of(db, "freelist_count")?);
-    Ok(used * u64::from(PAGE_BYTES))
-}
-
-fn pages_of(db: &Connection, pragma: &str) -> rusqlite::Result<u64> {
-    db.pragma_query_value(None, pragma, |row| row.get(0)).map(unsigned)
-}
-
-/// Whether less than 1/64 of the room is left.
-fn is_full(db: &Connection, limits: &Limits) -> rusqlite::Result<bool> {
-    let limit = limits.content_bytes();
-    Ok(used_bytes(db)? > limit - limit / 64)
-}
-
-fn evict_aged(
-    tx: &Transaction<'_>,
-    boots: &BTreeMap<u32, Boot>,
-    boot: u32,
-    now: i64,
-    max_age_us: i64,
-    evicted: &mut Vec<Evicted>,
-) -> rusqlite::Result<()> {
-    loop {
-        let mut query = tx.prepare_cached("SELECT boot, t1 FROM chunk ORDER BY id LIMIT 1")?;
-        let oldest =
-            query.query_row([], |row| Ok(Stamp { boot: row.get(0)?, us: row.get(1)? })).optional()?;
-        let aged = oldest.is_some_and(|stamp| age_us(boots, boot, stamp, now) > max_age_us);
-        if !aged || !evict_first(tx, GapReason::Expired, evicted)? {
-            return Ok(());
-        }
-    }
-}
-
-/// Gives up the oldest chunk; `false` when there is none.
-fn evict_first(
-    tx: &Transaction<'_>,
-    reason: GapReason,
-    evicted: &mut Vec<Evicted>,
-) -> rusqlite::Result<bool> {
-    let mut query =
-        tx.prepare_cached("SELECT id, last, n, codec, crc, data FROM chunk ORDER BY id LIMIT 1")?;
-    let chunk = query.query_row([], |row| {
-        let (id, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let data = row.get_ref(5)?.as_blob().unwrap_or_default();
-        let unpacked = chunk::unpack(unsigned(id), row.get(3)?, row.get(4)?, data);
-        let unreadable = if unpacked.is_err() { unsigned(row.get(2)?) } else { 0 };
-        let entries =
-            unpacked.unwrap_or_default().iter().map(|(position, body)| summary(*position, body)).collect();
-        Ok((id, Evicted { last: unsigned(last), reason, entries, unreadable }))
-    });
-    let Some((id, chunk)) = chunk.optional()? else { return Ok(false) };
-    tx.prepare_cached("DELETE FROM chunk WHERE id = ?1")?.execute([id])?;
-    evicted.push(chunk);
-    Ok(true)
-}
-
-fn summary(position: u64, body: &Body) -> EvictedEntry {
-    let reading = match body {
-        Body::Reading(reading) => Some((Arc::clone(&reading.device), reading.seq)),
-        Body::Event(_) | Body::Message(_) => None,
-    };
-    EvictedEntry { position, counts: body.counts(), reading }
-}
-
-fn moment(body: &Body) -> Option<i64> {
-    match body {
-        Body::Reading(reading) => Some(reading.at.us),
-        Body::Event(event) => Some(event.at.us),
-        Body::Message(_) => None,
-    }
-}
-
-fn age_us(boots: &BTreeMap<u32, Boot>, boot: u32, stamp: Stamp, now: i64) -> i64 {
-    if stamp.boot == boot {
-        return now - stamp.us;
-    }
-    let ran = |id: u32| boots.get(&id).map_or(0, |boot| boot.last_us);
-    let between: i64 =
-        boots.range(stamp.boot + 1..boot.max(stamp.boot + 1)).map(|(_, boot)| boot.last_us).sum();
-    (ran(stamp.boot) - stamp.us).max(0) + between + now
-}
-
-/// Writes the present boot's row again when it is out of date; gives what it wrote.
-fn note_boot(
-    tx: &Transaction<'_>,
-    boots: &BTreeMap<u32, Boot>,
-    boot: u32,
-    now: i64,
-    offset: Offset,
-) -> rusqlite::Result<Option<Boot>> {
-    /// The row is out of date when the offset moved by so much, or after so long, in microseconds.
-    const TOLERANCE_US: i64 = 100_000;
-    const REFRESH_US: i64 = 600_000_000;
-    let Some(known) = boots.get(&boot) else { return Ok(None) };
-    // An offset from a synchronised clock stays better than one measured after the sync was lost.
-    let offset = if known.offset.synced && !offset.synced { known.offset } else { offset };
-    let moved = (known.offset.us - offset.us).abs() > TOLERANCE_US || known.offset.synced != offset.synced;
-    if !moved && now - known.last_us <= REFRESH_US {
-        return Ok(None);
-    }
-    tx.prepare_cached("UPDATE boot SET offset = ?2, synced = ?3, last = ?4 WHERE id = ?1")?
-        .execute(params![boot, offset.us, offset.synced, now])?;
-    Ok(Some(Boot { offset, last_us: now }))
-}
-
-// === The state table ===
-
-fn state_of(save: &Save, bridges: &[String]) -> Vec<(String, i64)> {
-    let cursors =
-        bridges.iter().zip(&save.cursors).map(|(name, next)| (format!("bridge:{name}"), signed(*next)));
-    let boards =
-        save.boards.iter().map(|((uid, boot), resume)| (format!("board:{uid}-{boot:x}"), packed(*resume)));
-    let counters = [
-        ("delivered", save.delivered),
-        ("dropped:full", save.dropped.full),
-        ("dropped:expired", save.dropped.expired),
-        ("dropped:corrupt", save.dropped.corrupt),
-    ];
-    let counters = counters.into_iter().map(|(key, value)| (key.to_owned(), signed(value)));
-    cursors.chain(counters).chain(boards).collect()
-}
-
-/// Writes what differs from `saved`; gives what it wrote.
-fn write_state(
-    tx: &Transaction<'_>,
-    saved: &BTreeMap<String, i64>,
-    mut state: Vec<(String, i64)>,
-) -> rusqlite::Result<Vec<(String, i64)>> {
-    state.retain(|(key, value)| saved.get(key) != Some(value));
-    let mut write =
-        tx.prepare_cached("INSERT INTO state VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2")?;
-    for (key, value) in &state {
-        write.execute(params![key, value])?;
-    }
-    Ok(state)
-}
-
-fn board_of(key: &str) -> Option<(Uid, u32)> {
-    let (uid, boot) = key.strip_prefix("board:")?.split_once('-')?;
-    let bytes: Option<Vec<u8>> =
-        (0..uid.len()).step_by(2).map(|i| u8::from_str_radix(uid.get(i..i + 2)?, 16).ok()).collect();
-    Some((Uid::new(&bytes?)?, u32::from_str_radix(boot, 16).ok()?))
-}
-
-fn packed(resume: Resume) -> i64 {
-    (i64::from(resume.dropped) << 32) | i64::from(resume.next)
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "takes two halves apart")]
-fn resume_of(value: i64) -> Resume {
-    Resume { next: value as u32, dropped: (value >> 32) as u32 }
 }
 
 // SQLite's integers are signed. Positions and counts stay far below 2^63.

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::core::{Core, Full, Resume, Safe, Settings};
+use super::core::Core;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
+use super::types::{Full, Resume, Safe, Settings};
 use super::*;
 use crate::clock::Offset;
 use crate::reading::{MessageId, Reading, Stamp, Value};
@@ -44,6 +45,7 @@ struct Rig {
     store: Option<Store>,
     now: i64,
     safe: BTreeSet<u32>,
+    failures: u8,
 }
 
 const BRIDGES: usize = 2;
@@ -52,7 +54,7 @@ impl Rig {
     fn new(settings: Settings, limits: Limits) -> Self {
         let dir = TempDir::new().unwrap();
         let (core, store) = Self::open(&dir, settings, &limits);
-        Self { dir, settings, limits, core, store: Some(store), now: 0, safe: BTreeSet::new() }
+        Self { dir, settings, limits, core, store: Some(store), now: 0, safe: BTreeSet::new(), failures: 0 }
     }
 
     fn late() -> Self {
@@ -88,30 +90,60 @@ impl Rig {
     /// Does all jobs that are due.
     fn work(&mut self) {
         while let Next::Do(job) = self.core.next_job(self.now) {
-            let store = self.store.as_mut().unwrap();
-            let outcome = match &job {
-                Job::Commit { entries, save } => {
-                    let Done { last, evicted, full } = store.commit(entries, save, self.now, OFFSET).unwrap();
-                    Outcome::Committed { last, evicted, full }
-                }
-                Job::Save(save) => {
-                    let Done { last, evicted, full } = store.save(save, self.now, OFFSET).unwrap();
-                    Outcome::Saved { last, evicted, full }
-                }
-                Job::Load { bridge, from } => {
-                    Outcome::Loaded { bridge: *bridge, loaded: store.load(*from).unwrap() }
-                }
-            };
-            self.core.finished(outcome, self.now);
-            self.note_safe();
+            if self.failures > 0 {
+                self.failures -= 1;
+                self.core.finished(Outcome::Failed { job, error: "no".into() }, self.now);
+                self.note_safe();
+                continue;
+            }
+            self.perform(&job);
         }
+    }
+
+    fn perform(&mut self, job: &Job) {
+        let store = self.store.as_mut().unwrap();
+        let outcome = match job {
+            Job::Commit { entries, save } => {
+                let Done { last, evicted, full } = store.commit(entries, save, self.now, OFFSET).unwrap();
+                Outcome::Committed { last, evicted, full }
+            }
+            Job::Save(save) => {
+                let Done { last, evicted, full } = store.save(save, self.now, OFFSET).unwrap();
+                Outcome::Saved { last, evicted, full }
+            }
+            Job::Load { bridge, from } => {
+                Outcome::Loaded { bridge: *bridge, loaded: store.load(*from).unwrap() }
+            }
+        };
+        self.core.finished(outcome, self.now);
+        self.note_safe();
+    }
+
+    /// Acknowledges between the beginning of a commit and its end.
+    fn acknowledge_while_writing(&mut self, bridge: usize, acks: &[(u64, u32)], fails: bool) {
+        self.now += 60_000_000;
+        let job = match self.core.next_job(self.now) {
+            Next::Do(job) => Some(job),
+            Next::Wait | Next::WaitUntil(_) | Next::Stop => None,
+        };
+        for (position, _) in acks {
+            self.core.done(bridge, *position, self.now);
+        }
+        self.note_safe();
+        match job {
+            Some(job) if fails => self.core.finished(Outcome::Failed { job, error: "no".into() }, self.now),
+            Some(job) => self.perform(&job),
+            None => {}
+        }
+        self.note_safe();
     }
 
     fn take(&mut self, bridge: usize, max: usize) -> Vec<(u64, u32)> {
         let mut all = Vec::new();
         while all.len() < max && self.core.has_entries(bridge) || self.pending_load() {
             self.work();
-            let taken = self.core.take(bridge, max - all.len(), |body| !matches!(body, Body::Event(_)));
+            let taken =
+                self.core.take(bridge, max - all.len(), self.now, |body| !matches!(body, Body::Event(_)));
             if taken.is_empty() && !self.core.has_entries(bridge) && !self.pending_load() {
                 break;
             }
@@ -121,7 +153,7 @@ impl Rig {
     }
 
     fn pending_load(&self) -> bool {
-        self.core.wake_at() == Some(i64::MIN)
+        self.core.wake_at().is_some_and(|due| due <= self.now)
     }
 }
 
@@ -214,7 +246,7 @@ fn a_full_file_gives_up_the_oldest_and_the_account_stays_exact() {
     let mut lost = 0;
     loop {
         rig.work();
-        let taken = rig.core.take(0, 1000, |_| true);
+        let taken = rig.core.take(0, 1000, rig.now, |_| true);
         if taken.is_empty() && !rig.core.has_entries(0) && !rig.pending_load() {
             break;
         }
@@ -321,6 +353,8 @@ enum Op {
     Ack { bridge: usize, pick: u8, n: u8 },
     Rewind { bridge: usize },
     Wait { ms: u16 },
+    AckWhileWriting { bridge: usize, fails: bool },
+    DiskFails { jobs: u8 },
     Crash,
 }
 
@@ -331,6 +365,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0..BRIDGES, any::<u8>(), 1..30_u8).prop_map(|(bridge, pick, n)| Op::Ack { bridge, pick, n }),
         1 => (0..BRIDGES).prop_map(|bridge| Op::Rewind { bridge }),
         3 => (0..2000_u16).prop_map(|ms| Op::Wait { ms }),
+        1 => (0..BRIDGES, any::<bool>()).prop_map(|(bridge, fails)| Op::AckWhileWriting { bridge, fails }),
+        1 => (1..4_u8).prop_map(|jobs| Op::DiskFails { jobs }),
         1 => Just(Op::Crash),
     ]
 }
@@ -379,7 +415,7 @@ fn play(mut rig: Rig, ops: Vec<Op>) {
                 }
             }
             Op::Ack { bridge, pick, n } => {
-                for _ in 0..n.min(model.out[bridge].len() as u8) {
+                for _ in 0..usize::from(n).min(model.out[bridge].len()) {
                     let index = usize::from(pick) % model.out[bridge].len();
                     let (position, seq) = model.out[bridge].remove(index);
                     rig.core.done(bridge, position, rig.now);
@@ -395,6 +431,14 @@ fn play(mut rig: Rig, ops: Vec<Op>) {
             Op::Wait { ms } => {
                 rig.now += i64::from(ms) * 1000;
                 rig.work();
+            }
+            Op::DiskFails { jobs } => rig.failures = jobs,
+            Op::AckWhileWriting { bridge, fails } => {
+                let acks: Vec<_> = model.out[bridge].drain(..).collect();
+                for (_, seq) in &acks {
+                    model.acked[bridge].insert(*seq);
+                }
+                rig.acknowledge_while_writing(bridge, &acks, fails);
             }
             Op::Crash => {
                 rig.crash();
@@ -423,7 +467,7 @@ fn take_wanted(rig: &mut Rig, model: &Model, bridge: usize, max: usize) -> Vec<(
     for _ in 0..1000 {
         rig.work();
         let wants = |body: &Body| wants_of(model, bridge, seq_of(body));
-        let taken = rig.core.take(bridge, max - all.len(), wants);
+        let taken = rig.core.take(bridge, max - all.len(), rig.now, wants);
         all.extend(taken.iter().map(|t| (t.position, seq_of(&t.body))));
         if all.len() >= max || !(rig.core.has_entries(bridge) || rig.pending_load()) {
             return all;
@@ -434,7 +478,8 @@ fn take_wanted(rig: &mut Rig, model: &Model, bridge: usize, max: usize) -> Vec<(
 
 /// Everything that was safe reaches every bridge that wants it, and then nothing waits.
 fn finish(mut rig: Rig, mut model: Model) {
-    rig.now += 1_000_000;
+    rig.failures = 0;
+    rig.now += 60_000_000;
     rig.work();
     for bridge in 0..BRIDGES {
         rig.core.rewind(bridge);
@@ -545,12 +590,4 @@ async fn a_damaged_file_is_set_aside_and_work_goes_on() {
         assert_eq!(events, usize::from(aside));
         queue.close();
     }
-}
-
-#[tokio::test(flavor = "current_thread")]
-async fn the_storage_engine_syncs_data_only() {
-    let db = rusqlite::Connection::open_in_memory().unwrap();
-    let mut options = db.prepare("PRAGMA compile_options").unwrap();
-    let options: Vec<String> = options.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    assert!(options.iter().any(|option| option.contains("THREADSAFE")), "{options:?}");
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::clock::{Clock, boottime_us};
 
 use super::Shared;
-use super::core::{File, Found};
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store, StoreError};
+use super::types::{File, Found};
 
 /// What was wrong with a file that was set aside: its new name and the reason.
 pub type Damage = (String, String);

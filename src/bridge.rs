@@ -1,0 +1,401 @@
+//! A link from here to another broker: takes rows from the queue and brings them to the cloud.
+//!
+//! ```text
+//! queue ──Outlet──> Bridge ──Session──> TCP ──> cloud broker
+//!   ^                 │ ^                          │
+//!   └──done, rewind───┘ └────────PUBACK────────────┘
+//! ```
+//! One task per bridge, and three states: connecting, connected, waiting to try again. Each
+//! connection begins with a clean session and knows nothing of the one before: what is to be sent
+//! is in the queue, and a row leaves it only at its own PUBACK. After a cut the queue hands out
+//! again what was not acknowledged, so the price of a cut is at most one window of duplicates,
+//! which bear the same ids.
+//!
+//! Besides rows a bridge brings the retained words of the [`Bulletin`] (`status`, `meta` and, if
+//! wanted, `state`): all of them after each connect, then changes. The gateway's own `status` goes
+//! to every cloud, because it is the bridge's last will as well.
+//!
+//! The protocol is in the pure [`session`]; this file and [`link`] only act.
+
+mod alive;
+mod eta;
+mod flights;
+mod link;
+mod lost;
+mod report;
+mod session;
+mod version;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use crate::backoff::Backoff;
+use crate::config;
+use crate::flow::Bulletin;
+use crate::mqtt::packet::{Connect, Publish, Qos, Reason, Will};
+use crate::publisher::OFFLINE;
+use crate::queue::{Consumer, Outlet, Queue, Taken};
+use crate::reading::{Body, Event, EventKind};
+use crate::render;
+use crate::status::{self, Cell};
+use crate::topic::{Forward, Subject, Topics};
+
+use self::alive::KEEP_ALIVE;
+use self::link::{Connection, Dialer, Failure};
+use self::lost::{Lost, Words as ReasonWords};
+use self::report::Report;
+use self::session::{INPUT_BYTES, Outcome, Session, Unsendable};
+use self::version::Negotiation;
+use self::words::Word;
+
+/// Rows taken from the queue at a time.
+const BATCH: usize = 64;
+/// Retained words read at a time.
+const NEWS: usize = 64;
+/// The status is brought up to date at least this often while connected or waiting.
+const PULSE: Duration = Duration::from_secs(1);
+/// At the end, what is in flight has this long to be acknowledged.
+const FINISH_WITHIN: Duration = Duration::from_secs(1);
+/// And then the broker has this long to take our goodbye and close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a bridge shares with the rest of the gateway.
+#[derive(Debug)]
+pub struct Handles {
+    /// For events, names and time.
+    pub queue: Queue,
+    /// This bridge's side of the queue.
+    pub outlet: Outlet,
+    /// The retained words.
+    pub bulletin: Bulletin,
+    /// Our topics.
+    pub topics: Topics,
+    /// Where this bridge keeps its status.
+    pub status: Cell<status::Bridge>,
+}
+
+/// One bridge.
+#[derive(Debug)]
+pub struct Bridge {
+    config: config::Bridge,
+    client_id: Arc<str>,
+    forward: Forward,
+    handles: Handles,
+    report: Report,
+    dialer: Dialer,
+    negotiation: Negotiation,
+    backoff: Backoff,
+    will: WillTerms,
+}
+
+/// What the broker takes of a will: everything, until it refuses.
+#[derive(Clone, Copy, Debug)]
+struct WillTerms {
+    qos: Qos,
+    retain: bool,
+}
+
+/// What a bridge is doing.
+#[derive(Debug)]
+enum State {
+    /// Finding the broker and saying CONNECT.
+    Connecting,
+    /// The broker accepted us.
+    Connected(Box<Connection>),
+    /// Waiting to try again.
+    Backoff { until: Instant },
+}
+
+/// The bridge as the queue is to know it: give these to [`Queue::open`], in the order of the
+/// configuration.
+#[must_use]
+pub fn consumer(config: &config::Bridge) -> Consumer {
+    Consumer { name: config.name.clone(), forward: forward(config) }
+}
+
+fn forward(config: &config::Bridge) -> Forward {
+    config.forward.clone().map_or(Forward::Own, Forward::Filters)
+}
+
+impl Bridge {
+    /// A bridge of the gateway named `gateway`; [`Bridge::run`] starts it.
+    #[must_use]
+    pub fn new(config: config::Bridge, gateway: &str, handles: Handles) -> Self {
+        let default_id = || format!("serialgate-{gateway}-{}", config.name);
+        let cell = handles.status.clone();
+        Self {
+            client_id: config.client_id.clone().unwrap_or_else(default_id).into(),
+            forward: forward(&config),
+            report: Report::new(&config.name, cell, Instant::now().into_std()),
+            dialer: Dialer::new(&config.host, config.port),
+            negotiation: Negotiation::new(config.protocol),
+            backoff: Backoff::default(),
+            will: WillTerms { qos: Qos::AtLeastOnce, retain: true },
+            config,
+            handles,
+        }
+    }
+
+    /// Keeps the link up until `stop` resolves; then gives what is in flight a second, says that
+    /// the gateway is offline, and ends.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut state = State::Connecting;
+        loop {
+            state = match state {
+                State::Connecting => tokio::select! {
+                    () = &mut stop => return,
+                    next = self.connect() => next,
+                },
+                State::Backoff { until } => tokio::select! {
+                    () = &mut stop => return,
+                    () = self.wait(until) => State::Connecting,
+                },
+                State::Connected(connection) => match self.serve(connection, stop.as_mut()).await {
+                    Some(next) => next,
+                    None => return,
+                },
+            };
+        }
+    }
+
+    // === Connecting ===
+
+    async fn connect(&mut self) -> State {
+        self.report.connecting();
+        match self.open().await {
+            Ok(connection) => self.connected(connection),
+            Err(failure) => {
+                self.learn_from(&failure);
+                let reason = failure.to_string();
+                self.report.failed(&reason);
+                self.back_off(&reason)
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Result<Connection, Failure> {
+        let hello = self.hello()?;
+        let stream = self.dialer.dial().await?;
+        Connection::open(stream, hello).await
+    }
+
+    fn hello(&self) -> Result<Connect, Failure> {
+        let password = self.config.password.as_ref().map(config::Secret::read).transpose()?;
+        let topic = self.handles.topics.of(&Subject::Gateway);
+        Ok(Connect {
+            version: self.negotiation.version(),
+            client_id: Arc::clone(&self.client_id),
+            clean_start: true,
+            keep_alive_s: u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX),
+            session_expiry_s: 0,
+            receive_maximum: u16::MAX,
+            maximum_packet_size: Some(INPUT_BYTES),
+            topic_alias_maximum: 0,
+            username: self.config.username.as_deref().map(Into::into),
+            password: password.map(Into::into),
+            will: Some(Will {
+                message: Publish::new(topic, OFFLINE, self.will.qos, self.will.retain),
+                delay_s: 0,
+            }),
+        })
+    }
+
+    /// Asks differently next time where the broker refused how we asked.
+    fn learn_from(&mut self, failure: &Failure) {
+        const NO_RETAIN: Reason = Reason(0x9A);
+        const NO_QOS: Reason = Reason(0x9B);
+        match failure {
+            Failure::Lost(Lost::Version(_)) => self.negotiation.refused(),
+            Failure::Lost(Lost::ClosedUnanswered) => self.negotiation.closed(),
+            Failure::Lost(Lost::Refused(NO_RETAIN, _)) => self.will.retain = false,
+            Failure::Lost(Lost::Refused(NO_QOS, _)) => self.will.qos = Qos::AtMostOnce,
+            _ => {}
+        }
+    }
+
+    fn connected(&mut self, connection: Connection) -> State {
+        let now = Instant::now().into_std();
+        let version = self.negotiation.version();
+        self.negotiation.accepted();
+        self.backoff.connected(now);
+        self.report.connected(connection.address, version, now);
+        self.announce("connected", None);
+        State::Connected(Box::new(connection))
+    }
+
+    fn announce(&self, state: &str, reason: Option<String>) {
+        let queue = &self.handles.queue;
+        let kind = EventKind::Bridge { name: self.config.name.clone(), state: state.into(), reason };
+        queue.push(Body::Event(Event { id: queue.name(), at: queue.clock().now(), kind }));
+    }
+
+    fn back_off(&mut self, reason: &str) -> State {
+        let now = Instant::now();
+        let wait = self.backoff.failed(now.into_std(), fastrand::f64());
+        self.report.backing_off(reason, wait);
+        State::Backoff { until: now + wait }
+    }
+
+    async fn wait(&mut self, until: Instant) {
+        while Instant::now() < until {
+            self.pulse(None);
+            sleep_until(until.min(Instant::now() + PULSE)).await;
+        }
+    }
+
+    // === Connected ===
+
+    /// Gives the next state, or `None` after `stop`.
+    async fn serve(
+        &mut self,
+        mut connection: Box<Connection>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<State> {
+        let mut news = self.handles.bulletin.watch();
+        let mut pulse = interval(PULSE);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut told, mut outcomes) = (0, Vec::new());
+        loop {
+            news.mark_unchanged();
+            told = self.read_news(&mut connection.session, told);
+            self.fill(&mut connection.session);
+            self.pulse(Some(&connection.session));
+            let room = connection.session.room() > 0;
+            let turned = tokio::select! {
+                () = &mut stop => {
+                    self.farewell(*connection).await;
+                    return None;
+                }
+                turned = connection.turn(&mut outcomes) => turned,
+                () = self.handles.outlet.ready(), if room => Ok(()),
+                // The bulletin's other end is held by `self`.
+                _ = news.changed() => Ok(()),
+                _ = pulse.tick() => Ok(()),
+            };
+            self.settle(&mut outcomes);
+            if let Err(failure) = turned {
+                return Some(self.lost(*connection, &failure));
+            }
+        }
+    }
+
+    /// Hands words newer than version `told` of the bulletin to the session; gives the version up
+    /// to which it knows them now.
+    fn read_news(&self, session: &mut Session, mut told: u64) -> u64 {
+        loop {
+            let news = self.handles.bulletin.newer_than(told, NEWS);
+            let last = news.len() < NEWS;
+            for (version, subject, payload) in news {
+                told = version;
+                let topic = self.handles.topics.of(&subject);
+                if subject == Subject::Gateway || self.forward.wants_subject(&subject, &topic) {
+                    session.post_word(subject, Word { topic: topic.into(), payload });
+                }
+            }
+            if last {
+                return told;
+            }
+        }
+    }
+
+    /// Gives the session as much to send as it has room for.
+    fn fill(&mut self, session: &mut Session) {
+        let share = session.words_share();
+        self.send_words(session, share);
+        loop {
+            let max = session.room().min(BATCH);
+            let mut rows = session.take_kept(max);
+            if rows.is_empty() {
+                rows = self.handles.outlet.take(max);
+            }
+            if rows.is_empty() {
+                break;
+            }
+            rows.into_iter().for_each(|row| self.send_row(session, row));
+        }
+        self.send_words(session, usize::MAX);
+    }
+
+    fn send_words(&mut self, session: &mut Session, max: usize) {
+        for Unsendable(topic, error) in session.send_words(max, Instant::now().into_std()) {
+            self.report.dead_letter(&topic, &error);
+        }
+    }
+
+    fn send_row(&mut self, session: &mut Session, row: Taken) {
+        let Handles { queue, topics, .. } = &self.handles;
+        let publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
+        let topic = Arc::clone(&publish.topic);
+        if let Err(Unsendable(row, error)) = session.send_row(row, publish, Instant::now().into_std()) {
+            self.handles.outlet.done(row.position);
+            self.report.dead_letter(&topic, &error);
+        }
+    }
+
+    fn settle(&mut self, outcomes: &mut Vec<Outcome>) {
+        let mut delivered = 0;
+        for outcome in outcomes.drain(..) {
+            match outcome {
+                Outcome::Delivered(row) => {
+                    self.handles.outlet.done(row.position);
+                    delivered += u64::from(row.body.counts());
+                }
+                Outcome::RowRefused(row, reason) => {
+                    self.handles.outlet.done(row.position);
+                    let topic = render::topic(&row.body, &self.handles.topics);
+                    self.report.dead_letter(&topic, &ReasonWords(reason));
+                }
+                Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
+            }
+        }
+        if delivered > 0 {
+            self.report.delivered(delivered);
+        }
+    }
+
+    fn pulse(&mut self, session: Option<&Session>) {
+        let in_flight = session.map_or(0, Session::in_flight);
+        self.report.pulse(self.handles.outlet.backlog(), in_flight, Instant::now().into_std());
+    }
+
+    fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
+        let in_flight = connection.session.end();
+        let duplicates_possible = in_flight.iter().filter(|row| row.body.counts()).count() as u64;
+        self.handles.outlet.rewind();
+        let reason = failure.to_string();
+        self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
+        self.announce("disconnected", Some(reason.clone()));
+        self.back_off(&reason)
+    }
+
+    // === The end ===
+
+    /// What is not acknowledged by the end stays in the queue.
+    async fn farewell(&mut self, mut connection: Connection) {
+        let until = Instant::now() + FINISH_WITHIN;
+        let mut outcomes = Vec::new();
+        while connection.session.in_flight() > 0 {
+            let turned = tokio::time::timeout_at(until, connection.turn(&mut outcomes)).await;
+            self.settle(&mut outcomes);
+            match turned {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => break,
+            }
+        }
+        connection.session.say_goodbye(&self.handles.topics.of(&Subject::Gateway), OFFLINE);
+        // Either the broker closes, or we have waited long enough.
+        let _ = timeout(CLOSE_WITHIN, connection.close(&mut outcomes)).await;
+        self.settle(&mut outcomes);
+        self.pulse(None);
+        tracing::info!(bridge = %self.config.name, "bridge closed");
+    }
+}

@@ -1,0 +1,154 @@
+//! The messages in flight on one connection, and what becomes of them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::mqtt::packet::{Ack, PacketId, Qos, Reason};
+use crate::mqtt::session::Outgoing;
+use crate::queue::Taken;
+use crate::topic::Subject;
+
+use super::words::Word;
+
+/// Payload bytes in flight at most, one message more or less.
+const WINDOW_BYTES: usize = 1024 * 1024;
+/// First and longest pause after the broker would not take a message now, but perhaps later.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+
+/// Something in flight.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum What {
+    /// A row of the queue.
+    Row(Taken),
+    /// A retained word.
+    Word(Subject, Word),
+}
+
+/// What a PUBACK says of its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The broker has it.
+    Taken,
+    /// The broker does not take it now.
+    NotNow,
+    /// The broker will never take it.
+    Never,
+}
+
+impl From<Reason> for Verdict {
+    /// Source: MQTT 5.0, 3.4.2.1. "Packet id in use" is no fault of the message: it gets another.
+    fn from(reason: Reason) -> Self {
+        const IMPLEMENTATION_ERROR: Reason = Reason(0x83);
+        const ID_IN_USE: Reason = Reason(0x91);
+        match reason {
+            Reason::FAILED | IMPLEMENTATION_ERROR | ID_IN_USE | Reason::QUOTA => Self::NotNow,
+            reason if reason.is_failure() => Self::Never,
+            _ => Self::Taken,
+        }
+    }
+}
+
+/// Messages between PUBLISH and PUBACK.
+#[derive(Debug)]
+pub(super) struct Flights {
+    outgoing: Outgoing<(What, usize)>,
+    window: usize,
+    bytes: usize,
+    paused: Option<Instant>,
+    next_pause: Duration,
+    again: BTreeMap<u64, Taken>,
+}
+
+impl Flights {
+    /// Nothing in flight, and room for `window` messages.
+    pub(super) fn new(window: u16) -> Self {
+        Self {
+            outgoing: Outgoing::new(window),
+            window: window.into(),
+            bytes: 0,
+            paused: None,
+            next_pause: PAUSE.0,
+            again: BTreeMap::new(),
+        }
+    }
+
+    /// How many are in flight.
+    pub(super) fn len(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// How many more may be: none while the broker wants to be left alone.
+    pub(super) fn room(&self) -> usize {
+        let open = self.paused.is_none() && self.bytes < WINDOW_BYTES;
+        if open { self.window.saturating_sub(self.outgoing.len()) } else { 0 }
+    }
+
+    /// The one that has been in flight for longest.
+    pub(super) fn oldest(&self) -> Option<PacketId> {
+        self.outgoing.oldest()
+    }
+
+    /// Begins the flight of `what`, a message of `bytes`.
+    ///
+    /// # Errors
+    /// There is no room; `what` is given back.
+    pub(super) fn launch(&mut self, what: What, bytes: usize) -> Result<PacketId, What> {
+        let id = self.outgoing.send((what, bytes), Qos::AtLeastOnce).map_err(|(what, _)| what)?;
+        self.bytes += bytes;
+        Ok(id)
+    }
+
+    /// Ends a flight that did not begin after all.
+    pub(super) fn abort(&mut self, id: PacketId) -> Option<What> {
+        let (what, bytes) = self.outgoing.forget(id)?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(what)
+    }
+
+    /// Takes a PUBACK. `None` where nothing with that id was in flight. After
+    /// [`Verdict::NotNow`] there is no room for a while.
+    pub(super) fn land(&mut self, ack: Ack, now: Instant) -> Option<(What, Verdict)> {
+        let (what, bytes) = self.outgoing.puback(ack.id)?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        let verdict = Verdict::from(ack.reason);
+        match verdict {
+            Verdict::Taken => self.next_pause = PAUSE.0,
+            Verdict::NotNow => self.pause(now),
+            Verdict::Never => {}
+        }
+        Some((what, verdict))
+    }
+
+    /// One pause for all refusals that come while it lasts.
+    fn pause(&mut self, now: Instant) {
+        if self.paused.is_none() {
+            self.paused = Some(now + self.next_pause);
+            self.next_pause = (self.next_pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// When the pause ends.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        self.paused
+    }
+
+    /// Ends a pause that has lasted long enough.
+    pub(super) fn end_pause(&mut self, now: Instant) {
+        self.paused = self.paused.filter(|until| *until > now);
+    }
+
+    /// Keeps a row that is to be sent again.
+    pub(super) fn keep(&mut self, row: Taken) {
+        self.again.insert(row.position, row);
+    }
+
+    /// The first `max` of the rows that were [kept](Self::keep), by position.
+    pub(super) fn take_kept(&mut self, max: usize) -> Vec<Taken> {
+        std::iter::from_fn(|| self.again.pop_first().map(|(_, row)| row)).take(max).collect()
+    }
+
+    /// Ends everything; gives what was in flight, in order.
+    pub(super) fn end(mut self) -> impl Iterator<Item = What> {
+        self.outgoing.drain().into_iter().map(|(what, _)| what)
+    }
+}

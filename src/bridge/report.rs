@@ -1,0 +1,116 @@
+//! What a bridge tells of itself: its entry in the status, and one log line per change.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::mqtt::packet::Version;
+use crate::status::{self, BridgeState, Cell};
+
+use super::eta::Eta;
+use super::lost;
+
+/// Topics whose dead letters were logged: more are counted only.
+const TOPICS_TOLD_MAX: usize = 256;
+
+/// Keeps one bridge's status true.
+#[derive(Debug)]
+pub(super) struct Report {
+    name: Arc<str>,
+    cell: Cell<status::Bridge>,
+    /// When the bridge was connected, or when it was not any more.
+    since: Instant,
+    eta: Eta,
+    /// Why the last attempt failed, so that the same is not logged again.
+    failed_for: Option<String>,
+    topics_told: HashSet<Arc<str>>,
+}
+
+impl Report {
+    pub(super) fn new(name: &str, cell: Cell<status::Bridge>, now: Instant) -> Self {
+        *cell.lock() = status::Bridge { name: name.into(), ..status::Bridge::default() };
+        Self {
+            name: name.into(),
+            cell,
+            since: now,
+            eta: Eta::default(),
+            failed_for: None,
+            topics_told: HashSet::new(),
+        }
+    }
+
+    /// An attempt begins.
+    pub(super) fn connecting(&self) {
+        self.cell.lock().state = BridgeState::Connecting;
+    }
+
+    /// The broker accepted us.
+    pub(super) fn connected(&mut self, address: SocketAddr, version: Version, now: Instant) {
+        tracing::info!(bridge = %self.name, %address, protocol = lost::number(version), "bridge connected");
+        self.failed_for = None;
+        self.since = now;
+        self.eta = Eta::default();
+        self.cell.lock().state = BridgeState::Connected;
+    }
+
+    /// The connection is gone; as many readings may arrive twice.
+    pub(super) fn lost(&mut self, reason: &str, duplicates_possible: u64, now: Instant) {
+        tracing::warn!(bridge = %self.name, error = reason, duplicates_possible, "bridge lost");
+        self.failed_for = Some(reason.into());
+        self.since = now;
+        let mut status = self.cell.lock();
+        status.in_flight = 0;
+        status.eta_s = None;
+        status.duplicates_possible += duplicates_possible;
+    }
+
+    /// An attempt failed. Only a reason that was not told yet is logged.
+    pub(super) fn failed(&mut self, reason: &str) {
+        if self.failed_for.as_deref() == Some(reason) {
+            tracing::debug!(bridge = %self.name, error = reason, "bridge cannot connect");
+        } else {
+            tracing::warn!(bridge = %self.name, error = reason, "bridge cannot connect");
+            self.failed_for = Some(reason.into());
+        }
+    }
+
+    /// The next attempt comes after `wait`.
+    pub(super) fn backing_off(&self, reason: &str, wait: Duration) {
+        tracing::debug!(bridge = %self.name, ?wait, "bridge waits before it connects again");
+        let mut status = self.cell.lock();
+        status.state = BridgeState::Backoff;
+        status.last_error = Some(reason.into());
+    }
+
+    /// The figures as they are now.
+    pub(super) fn pulse(&mut self, backlog: u64, in_flight: usize, now: Instant) {
+        let mut status = self.cell.lock();
+        status.since_s = now.saturating_duration_since(self.since).as_secs();
+        status.backlog = backlog;
+        status.in_flight = in_flight as u64;
+        if status.state == BridgeState::Connected {
+            self.eta.observe(now, backlog);
+            status.eta_s = self.eta.seconds(backlog);
+        }
+    }
+
+    /// So many readings are in the cloud.
+    pub(super) fn delivered(&self, readings: u64) {
+        self.cell.lock().delivered += readings;
+    }
+
+    /// A message on `topic` was given up. Logged once per topic.
+    pub(super) fn dead_letter(&mut self, topic: &Arc<str>, reason: &dyn Display) {
+        self.cell.lock().dead_letters += 1;
+        if self.topics_told.len() < TOPICS_TOLD_MAX && self.topics_told.insert(Arc::clone(topic)) {
+            tracing::warn!(
+                bridge = %self.name,
+                %topic,
+                %reason,
+                "message given up; more of this topic are counted as dead letters"
+            );
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! One connection to the cloud, from CONNECT to its end, with no socket and no clock of its own.
+//!
+//! ```text
+//! rows of the queue ──send_row──> ┌─────────┐ ──output──> socket
+//! retained words ──post_word────> │ Session │
+//!               <──Outcome─────── └─────────┘ <──receive── socket
+//! ```
+//! A session lives as long as its TCP connection: packet ids, window and limits begin afresh with
+//! the next one, and the queue hands out again what was not done. A row is done only at the
+//! success of its own PUBACK.
+//!
+//! Rows are sent with QoS 1, whatever QoS a LAN client gave its message: a row must be
+//! acknowledged before it leaves the queue, and with a clean start nothing of QoS 2 would outlive
+//! the connection. Consumers drop the rare duplicate by its id. Only where the broker takes
+//! nothing but QoS 0 is a row done once the socket has its last byte.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use crate::mqtt::codec::{Codec, CodecError};
+use crate::mqtt::packet::{Ack, ConnAck, Connect, Disconnect, Packet, Publish, Qos, Reason, Version};
+use crate::queue::Taken;
+use crate::topic::Subject;
+
+use super::alive::{ACK_WITHIN, Alive, Due, PONG_WITHIN};
+use super::flights::{Flights, Verdict, What};
+use super::lost::Lost;
+use super::words::{Word, Words};
+
+/// Messages in flight at most. Keeps a link with a round trip of 25 ms busy at 20 000 messages per
+/// second; as many may arrive twice after a cut.
+pub(super) const WINDOW: u16 = 500;
+/// The same for a 3.1.1 broker, which has no receive maximum to tell: AWS IoT takes 100.
+pub(super) const WINDOW_V3: u16 = 100;
+/// No more is encoded while so many bytes wait for the socket.
+const OUTPUT_BYTES: usize = 64 * 1024;
+/// Largest packet that we take, in bytes: we subscribe to nothing, so only answers come.
+pub(super) const INPUT_BYTES: u32 = 64 * 1024;
+/// CONNACK is due within this time.
+pub(super) const CONNACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// What became of something that was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The row is in the cloud.
+    Delivered(Taken),
+    /// The broker will never take the row.
+    RowRefused(Taken, Reason),
+    /// The broker will never take what was said on this topic.
+    WordRefused(Arc<str>, Reason),
+}
+
+/// A message that cannot be sent on this connection, nor on the next: too large for the broker, or
+/// not to be expressed in MQTT.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unsendable<T>(pub(super) T, pub(super) CodecError);
+
+/// One connection's state.
+#[derive(Debug)]
+pub(super) struct Session {
+    codec: Codec,
+    version: Version,
+    output: BytesMut,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// CONNECT is on its way.
+    Handshake { until: Instant },
+    /// The broker accepted us.
+    Open(Box<Open>),
+}
+
+/// What an accepted connection remembers.
+#[derive(Debug)]
+struct Open {
+    qos: Qos,
+    retain: bool,
+    flights: Flights,
+    words: Words,
+    /// Where there is one free place, words and rows have it in turn.
+    words_turn: bool,
+    /// Sent with QoS 0, and not yet taken by the socket.
+    unwritten: Vec<What>,
+    alive: Alive,
+}
+
+impl Session {
+    /// Begins with `connect`.
+    ///
+    /// # Errors
+    /// The CONNECT cannot be encoded: a text in it is too long.
+    pub(super) fn new(connect: Connect, now: Instant) -> Result<Self, CodecError> {
+        let version = connect.version;
+        let mut codec = Codec::client(version, usize::try_from(INPUT_BYTES).unwrap_or(usize::MAX));
+        let mut output = BytesMut::new();
+        codec.encode(&Packet::Connect(Box::new(connect)), &mut output)?;
+        Ok(Self { codec, version, output, phase: Phase::Handshake { until: now + CONNACK_WITHIN } })
+    }
+
+    /// Whether the broker accepted us.
+    pub(super) fn is_open(&self) -> bool {
+        self.open().is_some()
+    }
+
+    /// How many rows and words wait for an acknowledgement.
+    pub(super) fn in_flight(&self) -> usize {
+        self.open().map_or(0, |open| open.flights.len() + open.unwritten.len())
+    }
+
+    /// How many rows may be sent now.
+    pub(super) fn room(&self) -> usize {
+        let room = self.open().map_or(0, |open| open.flights.room().saturating_sub(open.unwritten.len()));
+        if self.output.len() < OUTPUT_BYTES { room } else { 0 }
+    }
+
+    // === Rows ===
+
+    /// The first `max` rows that the broker would not take before and that are to be sent now,
+    /// ahead of others.
+    pub(super) fn take_kept(&mut self, max: usize) -> Vec<Taken> {
+        self.open_mut().map_or_else(Vec::new, |open| open.flights.take_kept(max))
+    }
+
+    /// Sends a row as `publish`; there must be [room](Self::room).
+    ///
+    /// # Errors
+    /// It can never be sent; it is given back.
+    pub(super) fn send_row(
+        &mut self,
+        row: Taken,
+        publish: Publish,
+        now: Instant,
+    ) -> Result<(), Unsendable<Taken>> {
+        match self.send(What::Row(row), publish, now) {
+            Err((What::Row(row), error)) => Err(Unsendable(row, error)),
+            Ok(()) | Err((What::Word(..), _)) => Ok(()),
+        }
+    }
+
+    // === Retained words ===
+
+    /// Remembers `word` as the newest on `subject`, to be sent by [`Session::send_words`].
+    pub(super) fn post_word(&mut self, subject: Subject, word: Word) {
+        if let Some(open) = self.open_mut().filter(|open| open.retain) {
+            open.words.post(subject, word);
+        }
+    }
+
+    /// How many words may be sent before rows are: half of the room, so that neither starves.
+    pub(super) fn words_share(&mut self) -> usize {
+        let room = self.room();
+        match self.open_mut() {
+            Some(open) if room == 1 && !open.words.is_empty() => {
+                open.words_turn = !open.words_turn;
+                usize::from(open.words_turn)
+            }
+            _ => room / 2,
+        }
+    }
+
+    /// Sends at most `max` words, as far as there is room. Gives those that can never be sent.
+    pub(super) fn send_words(&mut self, max: usize, now: Instant) -> Vec<Unsendable<Arc<str>>> {
+        let mut unsendable = Vec::new();
+        for _ in 0..max.min(self.room()) {
+            let Some((subject, word)) = self.open_mut().and_then(|open| open.words.next()) else { break };
+            let publish = Publish::new(Arc::clone(&word.topic), word.payload.clone(), Qos::AtLeastOnce, true);
+            if let Err((What::Word(subject, word), error)) =
+                self.send(What::Word(subject, word), publish, now)
+            {
+                unsendable.push(Unsendable(word.topic, error));
+                if let Some(open) = self.open_mut() {
+                    open.words.finished(&subject);
+                }
+            }
+        }
+        unsendable
+    }
+
+    // === Sending ===
+
+    /// Encodes `publish`, whose acknowledgement is for `what`.
+    fn send(&mut self, what: What, mut publish: Publish, now: Instant) -> Result<(), (What, CodecError)> {
+        let Phase::Open(open) = &mut self.phase else {
+            return Err((what, CodecError::Protocol("the connection is not open yet")));
+        };
+        publish.qos = Qos::AtLeastOnce.min(open.qos);
+        publish.retain &= open.retain;
+        if publish.qos == Qos::AtMostOnce {
+            return match self.codec.encode(&Packet::Publish(Box::new(publish)), &mut self.output) {
+                Ok(()) => {
+                    open.unwritten.push(what);
+                    Ok(())
+                }
+                Err(error) => Err((what, error)),
+            };
+        }
+        let id = match open.flights.launch(what, publish.payload.len()) {
+            Ok(id) => id,
+            Err(what) => {
+                open.keep(what);
+                return Ok(());
+            }
+        };
+        publish.id = Some(id);
+        if let Err(error) = self.codec.encode(&Packet::Publish(Box::new(publish)), &mut self.output) {
+            return open.flights.abort(id).map_or(Ok(()), |what| Err((what, error)));
+        }
+        open.alive.oldest(open.flights.oldest(), now);
+        Ok(())
+    }
+
+    /// Bytes for the socket; tell [`Session::wrote`] when it has taken some.
+    pub(super) fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// The socket took bytes of [`Session::output`].
+    pub(super) fn wrote(&mut self, now: Instant, outcomes: &mut Vec<Outcome>) {
+        let more = !self.output.is_empty();
+        let Some(open) = self.open_mut() else { return };
+        open.alive.wrote(more, now);
+        if !more {
+            for what in std::mem::take(&mut open.unwritten) {
+                outcomes.extend(open.settle(what, Verdict::Taken, Reason::SUCCESS));
+            }
+        }
+    }
+
+    /// Says on `topic` that the gateway is offline, and ends the connection. Nobody waits for the
+    /// acknowledgement of the former, so it goes with QoS 0.
+    pub(super) fn say_goodbye(&mut self, topic: &str, offline: &'static str) {
+        let retain = self.open().is_some_and(|open| open.retain);
+        let word = Publish::new(topic, offline, Qos::AtMostOnce, retain);
+        for packet in [Packet::Publish(Box::new(word)), Packet::Disconnect(Disconnect::new(Reason::SUCCESS))]
+        {
+            // A broker that takes no packet of this size does without.
+            let _ = self.codec.encode(&packet, &mut self.output);
+        }
+    }
+
+    // === Receiving ===
+
+    /// Takes the complete packets out of `input`.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub(super) fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        now: Instant,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), Lost> {
+        if !self.is_open() && self.refuses_version(input) {
+            return Err(Lost::Version(self.version));
+        }
+        while let Some(packet) = self.codec.decode(input)? {
+            self.handle(packet, now, outcomes)?;
+        }
+        if let Some(open) = self.open_mut() {
+            open.alive.heard(now);
+            open.alive.oldest(open.flights.oldest(), now);
+        }
+        Ok(())
+    }
+
+    /// A broker that knows nothing of 5.0 answers in the form of 3.1.1, which is no 5.0 packet.
+    fn refuses_version(&self, input: &[u8]) -> bool {
+        /// CONNACK, two bytes: flags, return code 1 (MQTT 3.1.1, 3.2.2.3).
+        const UNACCEPTABLE_VERSION: [u8; 4] = [0x20, 0x02, 0x00, 0x01];
+        self.version == Version::V5 && input.starts_with(&UNACCEPTABLE_VERSION)
+    }
+
+    fn handle(&mut self, packet: Packet, now: Instant, outcomes: &mut Vec<Outcome>) -> Result<(), Lost> {
+        match (&mut self.phase, packet) {
+            (Phase::Handshake { .. }, Packet::ConnAck(answer)) => self.answered(*answer, now),
+            (Phase::Handshake { .. }, Packet::Disconnect(end)) => {
+                Err(Lost::Refused(end.reason, end.reason_string))
+            }
+            (Phase::Handshake { .. }, _) => Err(Lost::Unexpected("a packet before CONNACK")),
+            (Phase::Open(open), Packet::PubAck(ack)) => {
+                outcomes.extend(open.acknowledged(ack, now));
+                Ok(())
+            }
+            (Phase::Open(_), Packet::Disconnect(end)) => {
+                Err(Lost::Disconnected(end.reason, end.reason_string))
+            }
+            (Phase::Open(_), Packet::ConnAck(_)) => Err(Lost::Unexpected("a second CONNACK")),
+            // PINGRESP; and whatever belongs to subscriptions or QoS 2, which we never asked for.
+            (Phase::Open(_), _) => Ok(()),
+        }
+    }
+
+    fn answered(&mut self, answer: ConnAck, now: Instant) -> Result<(), Lost> {
+        if answer.reason == Reason::UNSUPPORTED_VERSION {
+            return Err(Lost::Version(self.version));
+        }
+        if answer.reason.is_failure() {
+            return Err(Lost::Refused(answer.reason, answer.reason_string));
+        }
+        if let Some(bytes) = answer.maximum_packet_size {
+            self.codec.set_peer_maximum(bytes);
+        }
+        let ours = match self.version {
+            Version::V3 => WINDOW_V3,
+            Version::V5 => WINDOW,
+        };
+        self.phase = Phase::Open(Box::new(Open {
+            qos: answer.maximum_qos,
+            retain: answer.retain_available,
+            flights: Flights::new(ours.min(answer.receive_maximum).max(1)),
+            words: Words::default(),
+            words_turn: false,
+            unwritten: Vec::new(),
+            alive: Alive::new(answer.server_keep_alive_s, now),
+        }));
+        Ok(())
+    }
+
+    // === Time and end ===
+
+    /// When to call [`Session::on_time`], unless something else happens before.
+    pub(super) fn deadline(&self) -> Instant {
+        match &self.phase {
+            Phase::Handshake { until } => *until,
+            Phase::Open(open) => {
+                let alive = open.alive.deadline();
+                open.flights.paused_until().map_or(alive, |until| until.min(alive))
+            }
+        }
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub(super) fn on_time(&mut self, now: Instant) -> Result<(), Lost> {
+        let open = match &mut self.phase {
+            Phase::Handshake { until } if now >= *until => return Err(Lost::NoConnAck(CONNACK_WITHIN)),
+            Phase::Handshake { .. } => return Ok(()),
+            Phase::Open(open) => open,
+        };
+        open.flights.end_pause(now);
+        match open.alive.due(now) {
+            Due::Nothing => Ok(()),
+            Due::Ping => Ok(self.codec.encode(&Packet::PingReq, &mut self.output)?),
+            Due::NoPong => Err(Lost::NoPong(PONG_WITHIN)),
+            Due::NoPubAck => Err(Lost::NoPubAck(ACK_WITHIN)),
+        }
+    }
+
+    /// The connection is gone: the rows that the broker may have, in order.
+    pub(super) fn end(self) -> Vec<Taken> {
+        let Phase::Open(open) = self.phase else { return Vec::new() };
+        let rows = open.flights.end().chain(open.unwritten).filter_map(|what| match what {
+            What::Row(row) => Some(row),
+            What::Word(..) => None,
+        });
+        rows.collect()
+    }
+
+    fn open(&self) -> Option<&Open> {
+        match &self.phase {
+            Phase::Handshake { .. } => None,
+            Phase::Open(open) => Some(open),
+        }
+    }
+
+    fn open_mut(&mut self) -> Option<&mut Open> {
+        match &mut self.phase {
+            Phase::Handshake { .. } => None,
+            Phase::Open(open) => Some(open),
+        }
+    }
+}
+
+impl Open {
+    fn acknowledged(&mut self, ack: Ack, now: Instant) -> Option<Outcome> {
+        let (what, verdict) = self.flights.land(ack, now)?;
+        self.settle(what, verdict, ack.reason)
+    }
+
+    fn settle(&mut self, what: What, verdict: Verdict, reason: Reason) -> Option<Outcome> {
+        match (what, verdict) {
+            (what, Verdict::NotNow) => {
+                self.keep(what);
+                None
+            }
+            (What::Row(row), Verdict::Taken) => Some(Outcome::Delivered(row)),
+            (What::Row(row), Verdict::Never) => Some(Outcome::RowRefused(row, reason)),
+            (What::Word(subject, word), verdict) => {
+                self.words.finished(&subject);
+                (verdict == Verdict::Never).then_some(Outcome::WordRefused(word.topic, reason))
+            }
+        }
+    }
+
+    fn keep(&mut self, what: What) {
+        match what {
+            What::Row(row) => self.flights.keep(row),
+            What::Word(subject, word) => self.words.again(&subject, word),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

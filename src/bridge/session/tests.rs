@@ -1,0 +1,591 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::bridge::alive::KEEP_ALIVE;
+use crate::mqtt::packet::{PacketId, Will};
+use crate::reading::{Body, Event, EventKind, MessageId, Stamp};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn row(position: u64) -> Taken {
+    let kind = EventKind::Port { path: "p".into(), state: "open".into() };
+    let id = MessageId::Gateway { boot: uuid::Uuid::nil(), n: position };
+    let body = Body::Event(Event { id, at: Stamp { boot: 0, us: 0 }, kind });
+    Taken { position, body: Arc::new(body), late: false }
+}
+
+fn message(payload: impl Into<Bytes>) -> Publish {
+    Publish::new("t", payload, Qos::ExactlyOnce, false)
+}
+
+fn connect(version: Version) -> Connect {
+    Connect {
+        version,
+        client_id: "c".into(),
+        clean_start: true,
+        keep_alive_s: 30,
+        session_expiry_s: 0,
+        receive_maximum: u16::MAX,
+        maximum_packet_size: None,
+        topic_alias_maximum: 0,
+        username: None,
+        password: None,
+        will: Some(Will { message: Publish::new("w", "offline", Qos::AtLeastOnce, true), delay_s: 0 }),
+    }
+}
+
+/// A session and the broker's codec on its other side.
+struct Pair {
+    session: Session,
+    broker: Codec,
+    now: Instant,
+    outcomes: Vec<Outcome>,
+}
+
+impl Pair {
+    fn new(version: Version) -> Self {
+        let now = Instant::now();
+        let session = Session::new(connect(version), now).unwrap();
+        let mut pair = Self { session, broker: Codec::server(1 << 20), now, outcomes: Vec::new() };
+        let [Packet::Connect(_)] = &pair.sent()[..] else { panic!("no CONNECT") };
+        pair
+    }
+
+    fn opened(version: Version, answer: ConnAck) -> Self {
+        let mut pair = Self::new(version);
+        pair.say(&Packet::ConnAck(Box::new(answer))).unwrap();
+        assert!(pair.session.is_open());
+        pair
+    }
+
+    fn open() -> Self {
+        Self::opened(Version::V5, ConnAck::new(Reason::SUCCESS, false))
+    }
+
+    /// What the session has written since the last call.
+    fn sent(&mut self) -> Vec<Packet> {
+        let mut bytes = self.session.output().split();
+        self.session.wrote(self.now, &mut self.outcomes);
+        std::iter::from_fn(|| self.broker.decode(&mut bytes).unwrap()).collect()
+    }
+
+    fn published(&mut self) -> Vec<(Option<u16>, Publish)> {
+        let publishes = self.sent().into_iter().map(|packet| match packet {
+            Packet::Publish(publish) => (publish.id.map(PacketId::get), *publish),
+            other => panic!("{other:?}"),
+        });
+        publishes.collect()
+    }
+
+    fn say(&mut self, packet: &Packet) -> Result<(), Lost> {
+        let mut bytes = BytesMut::new();
+        self.broker.encode(packet, &mut bytes).unwrap();
+        self.session.receive(&mut bytes, self.now, &mut self.outcomes)
+    }
+
+    fn ack(&mut self, id: u16, reason: Reason) {
+        self.say(&Packet::PubAck(Ack { id: PacketId::new(id).unwrap(), reason })).unwrap();
+    }
+
+    fn send(&mut self, position: u64) {
+        self.session.send_row(row(position), message("x"), self.now).unwrap();
+    }
+
+    fn delivered(&mut self) -> Vec<u64> {
+        let outcomes = self.outcomes.drain(..).map(|outcome| match outcome {
+            Outcome::Delivered(row) => row.position,
+            other => panic!("{other:?}"),
+        });
+        outcomes.collect()
+    }
+
+    fn pass(&mut self, time: Duration) -> Result<(), Lost> {
+        self.now += time;
+        self.session.on_time(self.now)
+    }
+}
+
+fn word(payload: &str) -> Word {
+    Word { topic: "w".into(), payload: payload.to_owned().into() }
+}
+
+fn limited(limit: impl FnOnce(&mut ConnAck)) -> ConnAck {
+    let mut answer = ConnAck::new(Reason::SUCCESS, false);
+    limit(&mut answer);
+    answer
+}
+
+// === Handshake ===
+
+#[test]
+fn nothing_is_sent_before_the_broker_accepts() {
+    let mut pair = Pair::new(Version::V5);
+    assert_eq!(pair.session.room(), 0);
+    pair.session.post_word(Subject::Gateway, word("online"));
+    assert_eq!(pair.session.send_words(1, pair.now), []);
+    assert!(pair.session.send_row(row(1), message("x"), pair.now).is_err());
+    assert_eq!(pair.sent(), []);
+}
+
+#[test]
+fn every_way_to_say_no_has_its_reason() {
+    let refusal = |reason| Packet::ConnAck(Box::new(ConnAck::new(reason, false)));
+    for (version, packet, expected) in [
+        (Version::V5, refusal(Reason::UNSUPPORTED_VERSION), Lost::Version(Version::V5)),
+        (Version::V3, refusal(Reason::UNSUPPORTED_VERSION), Lost::Version(Version::V3)),
+        (Version::V5, refusal(Reason::BAD_LOGIN), Lost::Refused(Reason::BAD_LOGIN, None)),
+        (Version::V3, refusal(Reason::NOT_AUTHORIZED), Lost::Refused(Reason::NOT_AUTHORIZED, None)),
+        (Version::V5, refusal(Reason(0x9C)), Lost::Refused(Reason(0x9C), None)),
+        (Version::V5, Packet::Disconnect(Disconnect::new(Reason::BUSY)), Lost::Refused(Reason::BUSY, None)),
+        (Version::V5, Packet::PingResp, Lost::Unexpected("a packet before CONNACK")),
+    ] {
+        assert_eq!(Pair::new(version).say(&packet), Err(expected), "{packet:?}");
+    }
+}
+
+#[test]
+fn an_old_broker_refuses_version_5_in_its_own_words() {
+    let mut pair = Pair::new(Version::V5);
+    let mut bytes = BytesMut::from(&[0x20, 0x02, 0x00, 0x01][..]);
+    let answer = pair.session.receive(&mut bytes, pair.now, &mut pair.outcomes);
+    assert_eq!(answer, Err(Lost::Version(Version::V5)));
+}
+
+#[test]
+fn a_broker_that_does_not_answer_is_given_up() {
+    let mut pair = Pair::new(Version::V5);
+    assert_eq!(pair.session.deadline(), pair.now + CONNACK_WITHIN);
+    assert_eq!(pair.pass(CONNACK_WITHIN - SECOND), Ok(()));
+    assert_eq!(pair.pass(SECOND), Err(Lost::NoConnAck(CONNACK_WITHIN)));
+}
+
+#[test]
+fn a_second_connack_ends_the_connection() {
+    let mut pair = Pair::open();
+    let again = Packet::ConnAck(Box::new(ConnAck::new(Reason::SUCCESS, false)));
+    assert!(matches!(pair.say(&again), Err(Lost::Unexpected(_))));
+}
+
+// === Limits of the broker ===
+
+#[test]
+fn the_window_is_the_smaller_of_ours_and_the_brokers() {
+    for (version, theirs, expected) in [
+        (Version::V5, u16::MAX, usize::from(WINDOW)),
+        (Version::V5, 20, 20),
+        (Version::V5, 1, 1),
+        (Version::V3, u16::MAX, usize::from(WINDOW_V3)),
+    ] {
+        let mut pair = Pair::opened(version, limited(|answer| answer.receive_maximum = theirs));
+        for position in 0..expected as u64 {
+            assert!(pair.session.room() > 0, "{theirs}: {position}");
+            pair.send(position);
+        }
+        assert_eq!(pair.session.room(), 0, "{theirs}");
+        let id = pair.published()[0].0.unwrap();
+        pair.ack(id, Reason::SUCCESS);
+        assert_eq!(pair.session.room(), 1, "{theirs}");
+    }
+}
+
+#[test]
+fn large_messages_fill_the_window_by_their_bytes() {
+    let mut pair = Pair::open();
+    let mut sent = 0;
+    while pair.session.room() > 0 {
+        pair.session.send_row(row(sent), message(vec![0; 200_000]), pair.now).unwrap();
+        pair.sent();
+        sent += 1;
+    }
+    assert_eq!(sent, 6);
+    pair.ack(1, Reason::SUCCESS);
+    assert!(pair.session.room() > 0);
+}
+
+#[test]
+fn a_socket_that_takes_nothing_stops_the_encoding() {
+    let mut pair = Pair::open();
+    while pair.session.room() > 0 {
+        pair.session.send_row(row(0), message(vec![0; 1000]), pair.now).unwrap();
+    }
+    assert!(pair.session.output().len() < OUTPUT_BYTES + 1100);
+    assert!(pair.session.in_flight() < usize::from(WINDOW));
+    pair.sent();
+    assert!(pair.session.room() > 0);
+}
+
+#[test]
+fn an_oversize_row_is_given_back_and_the_rest_flows() {
+    let mut pair = Pair::opened(Version::V5, limited(|answer| answer.maximum_packet_size = Some(60)));
+    pair.send(1);
+    let oversize = pair.session.send_row(row(2), message(vec![b'x'; 100]), pair.now).unwrap_err();
+    assert_eq!(oversize.0.position, 2);
+    assert!(matches!(oversize.1, CodecError::TooLarge { limit: 60, .. }), "{:?}", oversize.1);
+    pair.send(3);
+    assert_eq!(pair.session.in_flight(), 2);
+    let ids: Vec<_> = pair.published().into_iter().map(|(id, _)| id.unwrap()).collect();
+    ids.iter().for_each(|id| pair.ack(*id, Reason::SUCCESS));
+    assert_eq!(pair.delivered(), [1, 3]);
+}
+
+#[test]
+fn where_only_qos_0_is_taken_a_row_is_done_when_the_socket_has_it() {
+    let mut pair = Pair::opened(Version::V5, limited(|answer| answer.maximum_qos = Qos::AtMostOnce));
+    pair.send(1);
+    pair.send(2);
+    assert_eq!((pair.session.in_flight(), pair.outcomes.len()), (2, 0));
+    let sent = pair.published();
+    assert!(sent.iter().all(|(id, publish)| id.is_none() && publish.qos == Qos::AtMostOnce), "{sent:?}");
+    assert_eq!(pair.delivered(), [1, 2]);
+    assert_eq!(pair.session.in_flight(), 0);
+}
+
+#[test]
+fn rows_go_with_qos_1_whatever_they_had() {
+    let mut pair = Pair::open();
+    for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let publish = Publish::new("t", "x", qos, true);
+        pair.session.send_row(row(0), publish, pair.now).unwrap();
+    }
+    let sent = pair.published();
+    assert!(sent.iter().all(|(_, publish)| publish.qos == Qos::AtLeastOnce && publish.retain));
+}
+
+#[test]
+fn nothing_is_retained_where_the_broker_does_not() {
+    let mut pair = Pair::opened(Version::V5, limited(|answer| answer.retain_available = false));
+    pair.session.post_word(Subject::Gateway, word("online"));
+    assert_eq!(pair.session.send_words(9, pair.now), []);
+    pair.session.send_row(row(0), Publish::new("t", "x", Qos::AtLeastOnce, true), pair.now).unwrap();
+    let sent = pair.published();
+    assert_eq!(sent.len(), 1);
+    assert!(!sent[0].1.retain);
+}
+
+// === Acknowledgements ===
+
+#[test]
+fn a_row_is_done_only_at_its_own_puback() {
+    let mut pair = Pair::open();
+    (1..=3).for_each(|position| pair.send(position));
+    let ids: Vec<_> = pair.published().into_iter().map(|(id, _)| id.unwrap()).collect();
+    pair.ack(ids[2], Reason::SUCCESS);
+    assert_eq!(pair.delivered(), [3]);
+    pair.ack(ids[2], Reason::SUCCESS);
+    pair.ack(4711, Reason::SUCCESS);
+    assert_eq!(pair.delivered(), [0; 0]);
+    pair.ack(ids[0], Reason::NO_SUBSCRIBERS);
+    assert_eq!(pair.delivered(), [1]);
+    assert_eq!(pair.session.end().iter().map(|row| row.position).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn refusals_for_now_are_sent_again_and_refusals_for_good_are_not() {
+    for (code, for_now) in
+        [(0x80, true), (0x83, true), (0x91, true), (0x97, true), (0x87, false), (0x90, false), (0x99, false)]
+    {
+        let mut pair = Pair::open();
+        pair.send(1);
+        pair.published();
+        pair.ack(1, Reason(code));
+        if for_now {
+            assert_eq!(pair.outcomes, [], "{code:#x}");
+            assert_eq!(pair.session.room(), 0, "{code:#x}");
+            pair.pass(SECOND).unwrap();
+            assert_eq!(pair.session.take_kept(9), [row(1)], "{code:#x}");
+        } else {
+            assert_eq!(pair.outcomes, [Outcome::RowRefused(row(1), Reason(code))]);
+            assert_eq!(pair.session.room(), usize::from(WINDOW));
+        }
+    }
+}
+
+#[test]
+fn a_broker_over_its_quota_is_left_alone_for_longer_each_time() {
+    let mut pair = Pair::open();
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        pair.send(1);
+        let (id, _) = pair.published()[0];
+        pair.ack(id.unwrap(), Reason::QUOTA);
+        let until = pair.session.deadline();
+        pauses.push((until - pair.now).as_millis());
+        pair.pass(until - pair.now).unwrap();
+        assert_eq!(pair.session.take_kept(9).len(), 1);
+    }
+    assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
+    pair.send(1);
+    let (id, _) = pair.published()[0];
+    pair.ack(id.unwrap(), Reason::SUCCESS);
+    pair.send(2);
+    let (id, _) = pair.published()[0];
+    pair.ack(id.unwrap(), Reason::QUOTA);
+    assert_eq!((pair.session.deadline() - pair.now).as_millis(), 500);
+}
+
+#[test]
+fn kept_rows_come_again_in_their_order() {
+    let mut pair = Pair::open();
+    (0..5).for_each(|position| pair.send(position));
+    pair.published();
+    for id in [4, 1, 3] {
+        pair.ack(id, Reason::QUOTA);
+    }
+    pair.pass(SECOND).unwrap();
+    let positions: Vec<_> = pair.session.take_kept(2).iter().map(|row| row.position).collect();
+    assert_eq!(positions, [0, 2]);
+    assert_eq!(pair.session.take_kept(2), [row(3)]);
+}
+
+// === Words ===
+
+#[test]
+fn words_are_retained_and_one_per_subject_is_in_flight() {
+    let mut pair = Pair::open();
+    for payload in ["1", "2"] {
+        pair.session.post_word(Subject::Gateway, word(payload));
+    }
+    assert_eq!(pair.session.send_words(9, pair.now), []);
+    pair.session.post_word(Subject::Gateway, word("3"));
+    assert_eq!(pair.session.send_words(9, pair.now), []);
+    let sent = pair.published();
+    let [(Some(id), publish)] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((&publish.payload[..], publish.retain, publish.qos), (&b"2"[..], true, Qos::AtLeastOnce));
+    pair.ack(*id, Reason::SUCCESS);
+    assert_eq!(pair.session.send_words(9, pair.now), []);
+    assert_eq!(pair.published()[0].1.payload, "3");
+    assert_eq!(pair.outcomes, []);
+}
+
+#[test]
+fn a_refused_word_is_told_and_the_next_one_goes_all_the_same() {
+    let mut pair = Pair::open();
+    pair.session.post_word(Subject::Gateway, word("1"));
+    pair.session.send_words(9, pair.now);
+    pair.published();
+    pair.ack(1, Reason::NOT_AUTHORIZED);
+    assert_eq!(pair.outcomes, [Outcome::WordRefused("w".into(), Reason::NOT_AUTHORIZED)]);
+    pair.session.post_word(Subject::Gateway, word("2"));
+    pair.session.send_words(9, pair.now);
+    assert_eq!(pair.published()[0].1.payload, "2");
+}
+
+#[test]
+fn words_and_rows_share_a_window_of_one() {
+    let mut pair = Pair::opened(Version::V5, limited(|answer| answer.receive_maximum = 1));
+    let mut order = String::new();
+    for position in 0..6 {
+        pair.session.post_word(Subject::Gateway, word(&position.to_string()));
+        let share = pair.session.words_share();
+        pair.session.send_words(share, pair.now);
+        if pair.session.room() > 0 {
+            pair.send(position);
+        }
+        for (id, publish) in pair.published() {
+            order.push(if publish.retain { 'w' } else { 'r' });
+            pair.ack(id.unwrap(), Reason::SUCCESS);
+        }
+    }
+    assert_eq!(order, "wrwrwr");
+}
+
+// === Signs of life, end ===
+
+#[test]
+fn an_idle_link_is_kept_alive() {
+    let mut pair = Pair::open();
+    for _ in 0..10 {
+        pair.pass(KEEP_ALIVE).unwrap();
+        assert_eq!(pair.sent(), [Packet::PingReq]);
+        pair.say(&Packet::PingResp).unwrap();
+    }
+    pair.pass(KEEP_ALIVE).unwrap();
+    pair.sent();
+    assert_eq!(pair.pass(PONG_WITHIN), Err(Lost::NoPong(PONG_WITHIN)));
+}
+
+#[test]
+fn a_frozen_broker_is_noticed_by_the_missing_puback() {
+    let mut pair = Pair::open();
+    pair.send(1);
+    pair.sent();
+    for _ in 0..19 {
+        assert_eq!(pair.pass(SECOND), Ok(()));
+        pair.send(2);
+        pair.sent();
+    }
+    assert_eq!(pair.pass(SECOND), Err(Lost::NoPubAck(ACK_WITHIN)));
+}
+
+#[test]
+fn the_brokers_goodbye_is_told() {
+    let mut pair = Pair::open();
+    let end = Disconnect { reason_string: Some("bye".into()), ..Disconnect::new(Reason::TAKEN_OVER) };
+    let lost = pair.say(&Packet::Disconnect(end)).unwrap_err();
+    assert_eq!(
+        lost.to_string(),
+        "the broker ended the connection: another connection took our client id; give each gateway its own \
+         (0x8e), it says \"bye\""
+    );
+}
+
+#[test]
+fn the_goodbye_says_offline_and_disconnects() {
+    for version in [Version::V3, Version::V5] {
+        let mut pair = Pair::opened(version, ConnAck::new(Reason::SUCCESS, false));
+        pair.session.say_goodbye("b/g/status", "offline");
+        let sent = pair.sent();
+        let [Packet::Publish(word), Packet::Disconnect(end)] = &sent[..] else { panic!("{sent:?}") };
+        assert_eq!((&*word.topic, &word.payload[..], word.retain), ("b/g/status", &b"offline"[..], true));
+        assert_eq!(end.reason, Reason::SUCCESS);
+    }
+}
+
+// === Everything at once ===
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Fill the window.
+    Fill,
+    /// The broker acknowledges one of what it has, with this reason.
+    Ack(prop::sample::Index, u8),
+    /// The broker says something that we never asked for.
+    Chatter(u16),
+    /// Time passes.
+    Pass(u8),
+    /// The connection breaks.
+    Cut,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Fill),
+        8 => (any::<prop::sample::Index>(), prop::sample::select(vec![0, 0, 0, 0, 0x10, 0x80, 0x97, 0x87]))
+            .prop_map(|(which, reason)| Step::Ack(which, reason)),
+        1 => any::<u16>().prop_map(Step::Chatter),
+        1 => (0..12_u8).prop_map(Step::Pass),
+        1 => Just(Step::Cut),
+    ]
+}
+
+/// The queue's side: what was handed out and is not done is handed out again after a rewind.
+#[derive(Default)]
+struct Rows {
+    next: u64,
+    out: BTreeSet<u64>,
+    done: BTreeSet<u64>,
+}
+
+impl Rows {
+    fn take(&mut self) -> u64 {
+        while self.done.contains(&self.next) {
+            self.next += 1;
+        }
+        self.out.insert(self.next);
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn done(&mut self, position: u64) {
+        assert!(self.out.remove(&position), "{position} was not handed out");
+        assert!(self.done.insert(position), "{position} was done before");
+    }
+
+    fn rewind(&mut self) {
+        self.next = self.out.first().copied().unwrap_or(self.next);
+        self.out.clear();
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_row_is_done_exactly_once_whatever_the_broker_does(
+        steps in prop::collection::vec(step(), 1..200),
+        receive_maximum in prop::sample::select(vec![1, 2, 7, 600]),
+        version in prop::sample::select(vec![Version::V3, Version::V5]),
+    ) {
+        let answer = limited(|answer| answer.receive_maximum = receive_maximum);
+        let mut pair = Pair::opened(version, answer.clone());
+        let (mut rows, mut at_broker) = (Rows::default(), BTreeMap::<u16, u64>::new());
+        for step in steps.into_iter().chain([Step::Cut]) {
+            let mut cut = false;
+            match step {
+                Step::Fill => {
+                    let mut last = None;
+                    for _ in 0..30 {
+                        if pair.session.room() == 0 {
+                            break;
+                        }
+                        let kept = pair.session.take_kept(1).pop().map(|row| row.position);
+                        let position = kept.unwrap_or_else(|| rows.take());
+                        let publish = message(position.to_string());
+                        pair.session.send_row(row(position), publish, pair.now).unwrap();
+                        prop_assert!(last < Some(position), "order");
+                        last = Some(position);
+                    }
+                    for (id, publish) in pair.published() {
+                        let position = str::from_utf8(&publish.payload).unwrap().parse().unwrap();
+                        prop_assert!(at_broker.insert(id.unwrap(), position).is_none(), "id in use");
+                    }
+                }
+                Step::Ack(which, reason) if !at_broker.is_empty() => {
+                    let (&id, _) = at_broker.iter().nth(which.index(at_broker.len())).unwrap();
+                    at_broker.remove(&id);
+                    pair.ack(id, Reason(if version == Version::V3 { 0 } else { reason }));
+                }
+                Step::Ack(..) => {}
+                Step::Chatter(id) if id > 0 && !at_broker.contains_key(&id) => {
+                    pair.ack(id, Reason::SUCCESS);
+                    pair.say(&Packet::PubComp(Ack::ok(PacketId::new(id).unwrap()))).unwrap();
+                    pair.say(&Packet::Publish(Box::new(Publish::new("x", "y", Qos::AtMostOnce, false)))).unwrap();
+                }
+                Step::Chatter(_) => {}
+                Step::Pass(seconds) => cut = pair.pass(SECOND * seconds.into()).is_err(),
+                Step::Cut => cut = true,
+            }
+            for outcome in pair.outcomes.drain(..) {
+                match outcome {
+                    Outcome::Delivered(row) | Outcome::RowRefused(row, _) => rows.done(row.position),
+                    Outcome::WordRefused(..) => prop_assert!(false, "no words here"),
+                }
+            }
+            let window = match version {
+                Version::V3 => WINDOW_V3,
+                Version::V5 => receive_maximum.min(WINDOW),
+            };
+            prop_assert!(at_broker.len() <= usize::from(window));
+            let _ = pair.sent(); // perhaps a ping
+            if cut {
+                let now = pair.now;
+                let kept = pair.session.take_kept(usize::MAX);
+                let in_flight = pair.session.end();
+                let in_flight: BTreeSet<_> = in_flight.iter().map(|row| row.position).collect();
+                prop_assert_eq!(&in_flight, &at_broker.values().copied().collect());
+                let known = in_flight.into_iter().chain(kept.iter().map(|row| row.position)).collect();
+                prop_assert_eq!(&rows.out, &known, "every row that is not done is known");
+                rows.rewind();
+                at_broker.clear();
+                pair = Pair::opened(version, answer.clone());
+                pair.now = pair.now.max(now);
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(
+        version in prop::sample::select(vec![Version::V3, Version::V5]),
+        opened: bool,
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let mut pair = if opened {
+            Pair::opened(version, ConnAck::new(Reason::SUCCESS, false))
+        } else {
+            Pair::new(version)
+        };
+        let _ = pair.session.receive(&mut BytesMut::from(&bytes[..]), pair.now, &mut pair.outcomes);
+        prop_assert_eq!(&pair.outcomes, &[]);
+    }
+}

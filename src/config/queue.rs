@@ -1,0 +1,107 @@
+//! `queue`: the store-and-forward queue.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::read::{Problems, Table, Wrong};
+use super::values;
+
+/// Smallest and largest `max_size`, in bytes. The write-ahead log alone takes 4 MiB of it.
+pub const MAX_SIZE: RangeInclusive<u64> = 16 << 20..=1 << 40;
+
+/// Shortest and longest `commit_within`. Below, the disk does nothing else; above, a power cut
+/// costs more than people expect.
+pub const COMMIT_WITHIN: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+
+/// Shortest and longest `max_age`.
+pub const MAX_AGE: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(3650 * 24 * 60 * 60);
+
+/// Keys of later versions.
+const LATER: [&str; 1] = ["dead_letters"];
+
+/// The store-and-forward queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// The SQLite file; its log files lie beside it.
+    pub path: PathBuf,
+    /// When a reading may leave for the cloud.
+    pub durability: Durability,
+    /// No reading stays in memory only for longer than this.
+    pub commit_within: Duration,
+    /// Largest size on disk, in bytes, log included.
+    pub max_size: u64,
+    /// Readings older than this are dropped.
+    pub max_age: Duration,
+    /// What to do at `max_size`.
+    pub when_full: WhenFull,
+}
+
+/// When a reading may leave for the cloud.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// At once; it is committed only if the cloud has not acknowledged it within `commit_within`.
+    #[default]
+    Late,
+    /// Only after it is committed.
+    Always,
+}
+
+/// What to do with a full queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Drop the oldest readings for new ones.
+    #[default]
+    DropOldest,
+    /// Keep what is there and drop new readings.
+    DropNewest,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("/var/lib/serialgate/queue.db"),
+            durability: Durability::default(),
+            commit_within: Duration::from_millis(250),
+            max_size: 1 << 30,
+            max_age: Duration::from_secs(30 * 24 * 60 * 60),
+            when_full: WhenFull::default(),
+        }
+    }
+}
+
+impl Queue {
+    pub(super) fn read(root: &mut Table<'_>, problems: &mut Problems) -> Self {
+        let mut queue = Self::default();
+        let Some(node) = root.node("queue") else { return queue };
+        let Some(mut table) = Table::open("`queue`", node, problems) else { return queue };
+        table.set("path", &mut queue.path, problems, values::file);
+        table.set("durability", &mut queue.durability, problems, durability);
+        table.set("commit_within", &mut queue.commit_within, problems, |text| {
+            values::duration(text, &COMMIT_WITHIN, "250ms")
+        });
+        table.set("max_size", &mut queue.max_size, problems, |text| values::size(text, &MAX_SIZE, "1GiB"));
+        table.set("max_age", &mut queue.max_age, problems, |text| values::duration(text, &MAX_AGE, "30d"));
+        table.set("when_full", &mut queue.when_full, problems, when_full);
+        table.close(&LATER, problems);
+        queue
+    }
+}
+
+fn durability(text: &str) -> Result<Durability, Wrong> {
+    match text {
+        "late" => Ok(Durability::Late),
+        "always" => Ok(Durability::Always),
+        other => Err(Wrong::choice(other, &["late", "always"])),
+    }
+}
+
+fn when_full(text: &str) -> Result<WhenFull, Wrong> {
+    match text {
+        "drop_oldest" => Ok(WhenFull::DropOldest),
+        "drop_newest" => Ok(WhenFull::DropNewest),
+        "thin" => Err(Wrong::later("`thin`", "write `drop_oldest` or `drop_newest`")),
+        other => Err(Wrong::choice(other, &["drop_oldest", "drop_newest"])),
+    }
+}

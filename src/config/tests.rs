@@ -1,0 +1,627 @@
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+use super::*;
+use crate::mqtt::packet::Version;
+
+/// The file that is shipped.
+const SHIPPED: &str = include_str!("../../config/serialgate.yaml");
+
+fn parse(text: &str) -> Config {
+    Config::parse(text, "/etc/serialgate/serialgate.yaml").unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn mistakes(text: &str) -> String {
+    Config::parse(text, "s.yaml").expect_err("should be refused").to_string()
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    for text in ["", "# nothing\n", "---\n", "{}", "ports:\nbridges:\nqueue:\nbroker:\ncontrol:\n"] {
+        assert_eq!(parse(text), Config::default(), "{text:?}");
+    }
+}
+
+#[test]
+fn the_shipped_file_equals_the_defaults() {
+    assert_eq!(parse(SHIPPED), Config::default());
+}
+
+#[test]
+fn the_examples_in_the_shipped_file_are_right() {
+    let mut text = String::new();
+    for line in SHIPPED.lines() {
+        match line.strip_prefix('#') {
+            // `#key` and `#  key` are examples, `# Words` are words.
+            Some(example) if !example.starts_with(' ') || example.starts_with("  ") => text.push_str(example),
+            _ if ["ports: []", "bridges: []", "control: {}"].contains(&line) => {}
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    // The command in the head of the file is indented too.
+    let text = text.replace("  serialgate check", "# ");
+    let config = parse(&text);
+    assert_eq!(config.gateway, "greenhouse");
+    assert_eq!(config.ports.len(), 3);
+    assert_eq!(config.bridges.len(), 1);
+    assert_eq!(config.control.socket, Some("/run/serialgate/control.sock".into()));
+}
+
+#[test]
+fn every_key_of_the_gateway_arrives_where_it_belongs() {
+    let config = parse("gateway: greenhouse\nbase: farm\ncontrol: {socket: run/c.sock}\n");
+    let expected = Config {
+        gateway: "greenhouse".into(),
+        base: "farm".into(),
+        control: Control { socket: Some("/etc/serialgate/run/c.sock".into()) },
+        ..Config::default()
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn every_key_of_a_port_arrives_where_it_belongs() {
+    let config = parse(
+        "ports:
+  - path: /dev/serial/by-id/usb-Arduino_*
+  - {path: /dev/ttyAMA0, format: json, device: shed, baud: 9600}
+  - {path: /dev/ttyUSB1, format: json, device_key: id}
+",
+    );
+    let json = |path: &str| Port { path: path.into(), format: Format::Json, ..Port::default() };
+    let expected = [
+        Port { path: "/dev/serial/by-id/usb-Arduino_*".into(), ..Port::default() },
+        Port { device: Some("shed".into()), baud: 9600, ..json("/dev/ttyAMA0") },
+        Port { device_key: Some("id".into()), ..json("/dev/ttyUSB1") },
+    ];
+    assert_eq!(config.ports, expected);
+}
+
+#[test]
+fn every_key_of_the_queue_arrives_where_it_belongs() {
+    let config = parse(
+        "queue:
+  path: q.db
+  durability: always
+  commit_within: 1s
+  max_size: 64MiB
+  max_age: 2h
+  when_full: drop_newest
+",
+    );
+    let expected = Queue {
+        path: "/etc/serialgate/q.db".into(),
+        durability: Durability::Always,
+        commit_within: Duration::from_secs(1),
+        max_size: 64 << 20,
+        max_age: Duration::from_secs(7200),
+        when_full: WhenFull::DropNewest,
+    };
+    assert_eq!(config.queue, expected);
+}
+
+#[test]
+fn every_key_of_the_broker_arrives_where_it_belongs() {
+    let config = parse("broker: {listen: ['127.0.0.1:1884', {address: '[::1]:1883'}]}");
+    let expected = ["127.0.0.1:1884", "[::1]:1883"].map(|a| Listener { address: a.parse().unwrap() });
+    assert_eq!(config.broker.listen, expected);
+}
+
+#[test]
+fn every_key_of_a_bridge_arrives_where_it_belongs() {
+    let config = parse(
+        "bridges:
+  - name: cloud
+    url: mqtt://broker.example.com
+    protocol: 3.1.1
+    client_id: c1
+    username: 0012
+    password: {file: secrets/cloud}
+    forward: [serialgate/#, sensors/+/temp]
+  - {name: spare, url: 'mqtt://[2001:db8::1]:8883/', username: u, password: {env: SPARE}}
+",
+    );
+    let cloud = Bridge {
+        name: "cloud".into(),
+        host: "broker.example.com".into(),
+        port: 1883,
+        protocol: Some(Version::V3),
+        client_id: Some("c1".into()),
+        username: Some("0012".into()),
+        password: Some(Secret::File("/etc/serialgate/secrets/cloud".into())),
+        forward: Some(vec!["serialgate/#".into(), "sensors/+/temp".into()]),
+    };
+    let spare = Bridge {
+        name: "spare".into(),
+        host: "2001:db8::1".into(),
+        port: 8883,
+        username: Some("u".into()),
+        password: Some(Secret::Env("SPARE".into())),
+        ..Bridge::default()
+    };
+    assert_eq!(config.bridges, [cloud, spare]);
+}
+
+#[test]
+fn a_json_device_without_a_name_is_called_after_its_line() {
+    let device = |port: &str| parse(&format!("ports: [{{path: {port}}}]")).ports[0].device.clone();
+    assert_eq!(device("/dev/ttyUSB0, format: json").as_deref(), Some("ttyusb0"));
+    assert_eq!(device("/dev/ttyUSB0, format: json, device_key: id"), None);
+    assert_eq!(device("/dev/ttyUSB*, format: json"), None);
+    assert_eq!(device("/dev/ttyUSB0"), None);
+    assert_eq!(
+        Port::device_at("/dev/serial/by-id/usb-Arduino_7-if00").as_deref(),
+        Some("usb-arduino_7-if00")
+    );
+}
+
+#[test]
+fn the_protocol_may_be_written_as_a_number_or_a_text() {
+    for (written, expected) in [
+        ("5", Version::V5),
+        ("\"5\"", Version::V5),
+        ("5.0", Version::V5),
+        ("3.1.1", Version::V3),
+        ("'3.1.1'", Version::V3),
+    ] {
+        let config = parse(&format!("bridges: [{{name: a, url: \"mqtt://h\", protocol: {written}}}]"));
+        assert_eq!(config.bridges[0].protocol, Some(expected), "{written}");
+    }
+}
+
+#[test]
+fn no_listener_means_no_local_broker() {
+    assert_eq!(parse("broker: {listen: []}").broker.listen, []);
+    assert_eq!(parse("broker:\n  listen:\n    # - 127.0.0.1:1883\n").broker.listen, []);
+}
+
+#[test]
+fn a_file_that_is_not_there_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Config::load(&folder.path().join("no.yaml")).unwrap_err().to_string();
+    assert!(error.ends_with("no.yaml: the configuration cannot be read: No such file or directory (os error 2); name another one with --config FILE"), "{error}");
+}
+
+#[test]
+fn a_file_is_read_within_its_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.yaml");
+    std::fs::write(&path, "queue: {path: q.db}").unwrap();
+    assert_eq!(Config::load(&path).unwrap().queue.path, folder.path().join("q.db"));
+    std::fs::write(&path, vec![b'#'; MAX_FILE_BYTES + 1]).unwrap();
+    assert!(matches!(Config::load(&path), Err(ConfigError::Read { .. })));
+    std::fs::write(&path, b"gateway: \xff\n").unwrap();
+    assert!(matches!(Config::load(&path), Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn a_file_that_explodes_is_refused() {
+    let deep = "[".repeat(100_000);
+    let wide = (1..9).fold("a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, level| {
+        let below = level - 1;
+        text + &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{below}"); 9].join(", "))
+    });
+    for text in [deep, wide] {
+        assert!(Config::parse(&text, "s.yaml").is_err());
+    }
+}
+
+#[test]
+fn secrets_are_never_repeated() {
+    for text in [
+        "bridges: [{name: a, url: \"mqtt://h\", username: u, password: hunter2}]",
+        "bridges: [{name: a, url: \"mqtt://u:hunter2@h\"}]",
+        "bridges: [{name: a, url: \"u:hunter2@h\"}]",
+    ] {
+        assert!(!mistakes(text).contains("hunter2"), "{}", mistakes(text));
+    }
+    let config = parse("bridges: [{name: a, url: \"mqtt://h\", username: u, password: {env: PATH}}]");
+    let value = config.bridges[0].password.as_ref().unwrap().read().unwrap();
+    assert!(!format!("{config:?}").contains(&value));
+}
+
+mod wrong {
+    use super::*;
+
+    /// What is said about each of `texts`, after the text itself.
+    fn all(texts: &[&str]) -> String {
+        let each = texts.iter().map(|text| format!("{}\n{}", text.trim_end(), mistakes(text)));
+        each.collect::<Vec<_>>().join("\n\n")
+    }
+
+    #[test]
+    fn syntax() {
+        let texts = [
+            "gateway: a\nports:\n  - path: /dev/ttyUSB0\n   format: json\n",
+            "ports: [\n",
+            "a: 1\n---\nb: 2\n",
+            "a: *b\n",
+        ];
+        assert_snapshot!(all(&texts), @r"
+        gateway: a
+        ports:
+          - path: /dev/ttyUSB0
+           format: json
+        s.yaml:4:4: while parsing a block collection, did not find expected '-' indicator; check the indentation (spaces, never tabs), the brackets and the quotes here
+
+        ports: [
+        s.yaml:1:8: unclosed bracket '['; check the indentation (spaces, never tabs), the brackets and the quotes here
+
+        a: 1
+        ---
+        b: 2
+        s.yaml:3:1: a second document begins here; keep one, without `---` between
+
+        a: *b
+        s.yaml:1:4: this refers to an anchor that is not there; put a text that begins with * in quotes
+        ");
+    }
+
+    #[test]
+    fn unknown_keys() {
+        let texts = [
+            "qeue: {}\n",
+            "ports:\n  - path: /dev/ttyUSB0\n    baudrate: 9600\n",
+            "colour: green\n",
+            "broker: {listen: [{adress: 127.0.0.1:1883}]}\n",
+            "[a, b]: 1\n",
+        ];
+        assert_snapshot!(all(&texts), @r"
+        qeue: {}
+        s.yaml:1:1: the configuration has no key `qeue`; did you mean `queue`?
+
+        ports:
+          - path: /dev/ttyUSB0
+            baudrate: 9600
+        s.yaml:3:5: a port has no key `baudrate`; did you mean `baud`?
+
+        colour: green
+        s.yaml:1:1: the configuration has no key `colour`; the keys here are `gateway`, `base`, `ports`, `queue`, `broker`, `bridges` and `control`
+
+        broker: {listen: [{adress: 127.0.0.1:1883}]}
+        s.yaml:1:19: a listener has no `address`; add a line such as `address: 127.0.0.1:1883`
+        s.yaml:1:20: a listener has no key `adress`; did you mean `address`?
+
+        [a, b]: 1
+        s.yaml:1:1: this key is a list; write a word
+        ");
+    }
+
+    #[test]
+    fn repeated_keys() {
+        let texts = ["gateway: a\nbase: b\ngateway: c\n"];
+        assert_snapshot!(all(&texts), @r"
+        gateway: a
+        base: b
+        gateway: c
+        s.yaml:3:1: `gateway` stands in the configuration already, in line 1; keep one of the two
+        ");
+    }
+
+    #[test]
+    fn wrong_types() {
+        let texts = [
+            "- a\n- b\n",
+            "ports: /dev/ttyUSB0\n",
+            "ports: [/dev/ttyUSB0]\n",
+            "gateway: [a]\n",
+            "gateway:\n",
+            "gateway: \"a\\nb\"\n",
+            "ports: [{path: /dev/ttyUSB0, baud: fast}]\n",
+            "ports: [{path: /dev/ttyUSB0, baud: 1e5}]\n",
+        ];
+        assert_snapshot!(all(&texts), @r#"
+        - a
+        - b
+        s.yaml:1:1: the configuration is a group of keys, and here stands a list; write lines of the form `key: value`
+
+        ports: /dev/ttyUSB0
+        s.yaml:1:8: ports: here stands a single value, not a list; write one port per line, as in `- path: /dev/ttyUSB0`
+
+        ports: [/dev/ttyUSB0]
+        s.yaml:1:9: a port is a group of keys, and here stands a single value; write lines of the form `key: value`
+
+        gateway: [a]
+        s.yaml:1:10: gateway: here stands a list, not a single value; write one value
+
+        gateway:
+        s.yaml:1:8: gateway: nothing stands here; write a value (in quotes if it begins with #), or leave the key out
+
+        gateway: "a\nb"
+        s.yaml:1:10: gateway: `a\nb` cannot stand in topics, where names are 1 to 64 of a-z 0-9 _ -; write `a_b`
+
+        ports: [{path: /dev/ttyUSB0, baud: fast}]
+        s.yaml:1:36: baud: `fast` is not a whole number; write for example 115200
+
+        ports: [{path: /dev/ttyUSB0, baud: 1e5}]
+        s.yaml:1:36: baud: `1e5` is not a whole number; write for example 115200
+        "#);
+    }
+
+    #[test]
+    fn names() {
+        let texts = ["gateway: Green House\nbase: ''\n", "ports: [{path: /dev/ttyUSB0, device: a/b}]\n"];
+        assert_snapshot!(all(&texts), @r"
+        gateway: Green House
+        base: ''
+        s.yaml:1:10: gateway: `Green House` cannot stand in topics, where names are 1 to 64 of a-z 0-9 _ -; write `green_house`
+        s.yaml:2:7: base: `` cannot stand in topics, where names are 1 to 64 of a-z 0-9 _ -; write `greenhouse`
+
+        ports: [{path: /dev/ttyUSB0, device: a/b}]
+        s.yaml:1:38: device: `a/b` cannot stand in topics, where names are 1 to 64 of a-z 0-9 _ -; write `a_b`
+        ");
+    }
+
+    #[test]
+    fn ports() {
+        let texts = [
+            "ports: [{baud: 9600}]\n",
+            "ports: [{path: ttyUSB0}]\n",
+            "ports: [{path: '/dev/tty[a'}]\n",
+            "ports: [{path: /dev/a, baud: 12}]\n",
+            "ports: [{path: /dev/a, format: jsno}]\n",
+            "ports: [{path: /dev/a, format: xml}]\n",
+            "ports:\n  - path: /dev/a\n  - path: /dev/a\n",
+            "ports:\n  - {path: /dev/a/x, format: json}\n  - {path: /dev/b/x, format: json}\n",
+            "ports: [{path: /dev/a, device_key: id}]\n",
+            "ports: [{path: /dev/a, format: json, device: a, device_key: id}]\n",
+        ];
+        assert_snapshot!(all(&texts), @r"
+        ports: [{baud: 9600}]
+        s.yaml:1:9: a port has no `path`; add a line such as `path: /dev/ttyUSB0`
+
+        ports: [{path: ttyUSB0}]
+        s.yaml:1:16: path: `ttyUSB0` is not a full path; write `/dev/ttyUSB0`
+
+        ports: [{path: '/dev/tty[a'}]
+        s.yaml:1:16: path: `/dev/tty[a` is not a pattern: invalid range pattern; write for example `/dev/serial/by-id/usb-Arduino_*`
+
+        ports: [{path: /dev/a, baud: 12}]
+        s.yaml:1:30: baud: `12` is out of range; write a number from 50 to 12000000
+
+        ports: [{path: /dev/a, format: jsno}]
+        s.yaml:1:32: format: there is no `jsno`; did you mean `json`?
+
+        ports: [{path: /dev/a, format: xml}]
+        s.yaml:1:32: format: there is no `xml`; write `wire` or `json`
+
+        ports:
+          - path: /dev/a
+          - path: /dev/a
+        s.yaml:3:5: the port in line 2 has path `/dev/a` already; keep one of the two
+
+        ports:
+          - {path: /dev/a/x, format: json}
+          - {path: /dev/b/x, format: json}
+        s.yaml:3:5: the port in line 2 has device `x` already; give each port a `device` of its own
+
+        ports: [{path: /dev/a, device_key: id}]
+        s.yaml:1:36: device_key: boards that speak `wire` name themselves; leave it out, or write `format: json`
+
+        ports: [{path: /dev/a, format: json, device: a, device_key: id}]
+        s.yaml:1:61: device_key: `device` names the device of this port already; keep one of the two
+        ");
+    }
+
+    #[test]
+    fn quantities() {
+        let texts = [
+            "queue:\n  commit_within: 250\n  max_size: 1G\n  max_age: forever\n",
+            "queue:\n  commit_within: 1ms\n  max_size: 1MiB\n  max_age: 9999999d\n",
+            "queue: {durability: sometimes, when_full: drop_old, path: /var/}\n",
+        ];
+        assert_snapshot!(all(&texts), @r"
+        queue:
+          commit_within: 250
+          max_size: 1G
+          max_age: forever
+        s.yaml:2:18: commit_within: `250` has no unit; write a whole number and one of ms, s, min, h, d, such as `250ms`
+        s.yaml:3:13: max_size: `1G` has the unknown unit `G`; write a whole number and one of KiB, MiB, GiB, TiB, such as `1GiB`
+        s.yaml:4:12: max_age: `forever` does not begin with a whole number; write a whole number and one of ms, s, min, h, d, such as `30d`
+
+        queue:
+          commit_within: 1ms
+          max_size: 1MiB
+          max_age: 9999999d
+        s.yaml:2:18: commit_within: `1ms` is too little; write something from 10ms to 1min
+        s.yaml:3:13: max_size: `1MiB` is too little; write something from 16MiB to 1TiB
+        s.yaml:4:12: max_age: `9999999d` is too much; write something from 1min to 3650d
+
+        queue: {durability: sometimes, when_full: drop_old, path: /var/}
+        s.yaml:1:21: durability: there is no `sometimes`; write `late` or `always`
+        s.yaml:1:43: when_full: there is no `drop_old`; did you mean `drop_oldest`?
+        s.yaml:1:59: path: `/var/` is a folder; write the name of a file
+        ");
+    }
+
+    #[test]
+    fn listeners() {
+        let texts = [
+            "broker: {listen: ['0.0.0.0:1883']}\n",
+            "broker: {listen: ['localhost:1884', 127.0.0.1]}\n",
+            "broker: {listen: ['[::1]:1883', '[::1]:1883']}\n",
+        ];
+        assert_snapshot!(all(&texts), @r"
+        broker: {listen: ['0.0.0.0:1883']}
+        s.yaml:1:19: listen: `0.0.0.0:1883` is open to the network: that needs users or TLS, which is not available in this version (0.1.0); write `127.0.0.1:1883`, which only this machine reaches
+
+        broker: {listen: ['localhost:1884', 127.0.0.1]}
+        s.yaml:1:19: listen: `localhost:1884` is not an IP address with a port; write `127.0.0.1:1884`
+        s.yaml:1:37: listen: `127.0.0.1` is not an IP address with a port; write `127.0.0.1:1883`
+
+        broker: {listen: ['[::1]:1883', '[::1]:1883']}
+        s.yaml:1:33: `[::1]:1883` stands in `listen` twice; keep one of the two
+        ");
+    }
+
+    #[test]
+    fn bridges() {
+        let texts = [
+            "bridges: [{}]\n",
+            "bridges:\n  - {name: a, url: 'mqtt://h'}\n  - {name: a, url: 'mqtt://i'}\n",
+            "bridges: [{name: a, url: 'mqtts://h:8883', protocol: 4}]\n",
+            "bridges: [{name: a, url: 'mqtt://h:0'}, {name: b, url: h}, {name: c, url: 'tcp://h'}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', forward: ['a#', 'b/#/c', ok]}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', forward: []}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', forward: 'a/#'}]\n",
+        ];
+        assert_snapshot!(all(&texts), @r#"
+        bridges: [{}]
+        s.yaml:1:11: a bridge has no `name`; add a line such as `name: cloud`
+        s.yaml:1:11: a bridge has no `url`; add a line such as `url: mqtt://broker.example.com:1883`
+
+        bridges:
+          - {name: a, url: 'mqtt://h'}
+          - {name: a, url: 'mqtt://i'}
+        s.yaml:3:5: the bridge in line 2 has the name `a` already; give each bridge a name of its own
+
+        bridges: [{name: a, url: 'mqtts://h:8883', protocol: 4}]
+        s.yaml:1:26: url: `mqtts://` is not available in this version (0.1.0); write `mqtt://`, and keep that link inside a network you trust or a VPN
+        s.yaml:1:54: protocol: `4` is no version of MQTT that we speak; write 5 or 3.1.1, or leave it out to try 5 first
+
+        bridges: [{name: a, url: 'mqtt://h:0'}, {name: b, url: h}, {name: c, url: 'tcp://h'}]
+        s.yaml:1:26: url: `mqtt://h:0` is not of the form `mqtt://host:port`; write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883
+        s.yaml:1:56: url: `h` has no scheme; write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883
+        s.yaml:1:75: url: `tcp://` is not a scheme of MQTT; write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883
+
+        bridges: [{name: a, url: 'mqtt://h', forward: ['a#', 'b/#/c', ok]}]
+        s.yaml:1:48: forward: `a#` is not a topic filter: `+` fills a whole level, and `#` only the last one; write for example `sensors/+/temp` or `sensors/#`
+        s.yaml:1:54: forward: `b/#/c` is not a topic filter: `+` fills a whole level, and `#` only the last one; write for example `sensors/+/temp` or `sensors/#`
+
+        bridges: [{name: a, url: 'mqtt://h', forward: []}]
+        s.yaml:1:47: forward: the list is empty, so this bridge would carry nothing; leave the key out for the gateway's own topics, or write `forward: ["sensors/#"]`
+
+        bridges: [{name: a, url: 'mqtt://h', forward: 'a/#'}]
+        s.yaml:1:47: forward: here stands a single value, not a list; write `forward: ["sensors/#"]`
+        "#);
+    }
+
+    #[test]
+    fn urls() {
+        for url in [
+            "h:1883",
+            "mqtts://h",
+            "http://h",
+            "mqtt://",
+            "mqtt://h:0",
+            "mqtt://h:x",
+            "mqtt://h/path",
+            "mqtt://[::g]",
+            "mqtt://::1",
+            "mqtt://[::1]x",
+            "mqtt://u:p@h",
+        ] {
+            let text = mistakes(&format!("bridges: [{{name: a, url: '{url}'}}]\n"));
+            assert!(text.starts_with("s.yaml:1:26: url: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords() {
+        let texts = [
+            "bridges: [{name: a, url: 'mqtt://h', username: u, password: hunter2}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', password: {file: x}}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', username: u, password: {file: x, env: Y}}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', username: u, password: {}}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', username: u, password: {env: $P}}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', username: u, password: {credential: a/b}}]\n",
+        ];
+        assert_snapshot!(all(&texts), @r"
+        bridges: [{name: a, url: 'mqtt://h', username: u, password: hunter2}]
+        s.yaml:1:61: password: a password does not stand in this file; put it into a file of its own and write `password: {file: /etc/serialgate/secrets/a}`
+
+        bridges: [{name: a, url: 'mqtt://h', password: {file: x}}]
+        s.yaml:1:48: password: there is no user name for it; add a line such as `username: greenhouse`
+
+        bridges: [{name: a, url: 'mqtt://h', username: u, password: {file: x, env: Y}}]
+        s.yaml:1:61: password: it comes from several places; write one of `{file: PATH}`, `{env: NAME}` and `{credential: NAME}`
+
+        bridges: [{name: a, url: 'mqtt://h', username: u, password: {}}]
+        s.yaml:1:61: password: nothing says where it comes from; write one of `{file: PATH}`, `{env: NAME}` and `{credential: NAME}`
+
+        bridges: [{name: a, url: 'mqtt://h', username: u, password: {env: $P}}]
+        s.yaml:1:67: env: `$P` is not the name of a variable; write the bare name, as in `{env: CLOUD_PASSWORD}`
+
+        bridges: [{name: a, url: 'mqtt://h', username: u, password: {credential: a/b}}]
+        s.yaml:1:74: credential: `a/b` is not the name of a credential; write the name that stands in `LoadCredential=NAME:PATH`, or `{file: PATH}`
+        ");
+    }
+
+    #[test]
+    fn all_of_them_are_listed_in_the_order_of_the_file() {
+        let text = "
+base: Farm
+prots: []
+ports:
+  - {path: /dev/a, baud: 1}
+  - {path: /dev/a, format: wier}
+queue: {max_size: 5MiB}
+bridges:
+  - {name: x, url: mqtt//h}
+";
+        assert_snapshot!(mistakes(text), @r"
+        s.yaml:2:7: base: `Farm` cannot stand in topics, where names are 1 to 64 of a-z 0-9 _ -; write `farm`
+        s.yaml:3:1: the configuration has no key `prots`; did you mean `ports`?
+        s.yaml:5:26: baud: `1` is out of range; write a number from 50 to 12000000
+        s.yaml:6:5: the port in line 5 has path `/dev/a` already; keep one of the two
+        s.yaml:6:28: format: there is no `wier`; did you mean `wire`?
+        s.yaml:7:19: max_size: `5MiB` is too little; write something from 16MiB to 1TiB
+        s.yaml:9:20: url: `mqtt//h` has no scheme; write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883
+        ");
+    }
+
+    /// Every key that the design names and this version does not have.
+    #[test]
+    fn what_is_not_there_yet_is_refused_by_name() {
+        for (text, what) in [
+            ("web: {listen: x}", "`web`"),
+            ("home_assistant: {discovery: true}", "`home_assistant`"),
+            ("devices: {a: b}", "`devices`"),
+            ("output: json", "`output`"),
+            ("ports: [{path: /dev/a, output: json}]", "`output`"),
+            ("ports: [{path: /dev/a, format: csv}]", "`csv`"),
+            ("queue: {when_full: thin}", "`thin`"),
+            ("queue: {dead_letters: 1}", "`dead_letters`"),
+            ("broker: {users: []}", "`users`"),
+            ("broker: {listen: [{address: '127.0.0.1:1', tls: {}}]}", "`tls`"),
+            ("broker: {listen: [{address: '127.0.0.1:1', websocket: true}]}", "`websocket`"),
+            ("bridges: [{name: a, url: 'mqtt://h', tls: {}}]", "`tls`"),
+            ("bridges: [{name: a, url: 'mqtt://h', receive: []}]", "`receive`"),
+            ("bridges: [{name: a, url: 'mqtt://h', order: oldest}]", "`order`"),
+            ("bridges: [{name: a, url: 'mqtt://h', rate: 1/s}]", "`rate`"),
+            ("bridges: [{name: a, url: 'ws://h'}]", "`ws://`"),
+            ("bridges: [{name: a, url: 'wss://h'}]", "`wss://`"),
+        ] {
+            let version = env!("CARGO_PKG_VERSION");
+            let sentence = format!("{what} is not available in this version ({version}); ");
+            assert!(mistakes(text).contains(&sentence), "{}", mistakes(text));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_configuration_or_a_list_of_mistakes(text: String) {
+        let _ = Config::parse(&text, "s.yaml").map_err(|error| error.to_string());
+    }
+
+    #[test]
+    fn a_damaged_file_is_a_configuration_or_a_list_of_mistakes(
+        cuts in proptest::collection::vec((0..SHIPPED.len(), 0..40_usize, "[-#:{}\\[\\],*&!|>'\"%@`a-z0-9 \n\t]{0,6}"), 1..6)
+    ) {
+        let mut text: Vec<char> = SHIPPED.replace("\n#", "\n").chars().collect();
+        for (at, length, new) in cuts {
+            let start = at.min(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, new.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(ConfigError::Invalid(problems)) = Config::parse(&text, "s.yaml") {
+            prop_assert!(!problems.is_empty());
+            prop_assert!(problems.iter().all(|problem| problem.line >= 1 && problem.column >= 1));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Feeds the local broker: live copies of what enters the queue, and every retained word.
+//!
+//! ```text
+//! queue ──tap──────> publisher ──data, event──────────────> local broker
+//! ports ──Bulletin──>    │  └───status, meta, state─(retained)──^
+//!                        └──state, gateway status──> Bulletin ──> bridges
+//! ```
+//! A tap on the durable path, not a stage in it: when this part falls behind, live copies are
+//! missed by local clients and nobody else.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::flow::{Bulletin, LocalPublish};
+use crate::mqtt::packet::{Publish, Qos};
+use crate::reading::{Body, Reading};
+use crate::render;
+use crate::topic::{Subject, Topics};
+
+/// Payload of a `status` topic while the gateway or device is there.
+pub const ONLINE: &str = "online";
+/// Payload of a `status` topic while it is not.
+pub const OFFLINE: &str = "offline";
+
+/// How many live copies may wait for the publisher before new ones are missed: about two seconds
+/// at the highest rate that we promise.
+pub const TAP_CAPACITY: usize = 4096;
+/// How many live copies are taken at a time.
+const BATCH: usize = 256;
+/// How many retained words are read at a time.
+const NEWS: usize = 64;
+
+/// The publisher and the handles it needs.
+#[derive(Debug)]
+pub struct Publisher {
+    /// Copies of every reading and event, from the queue's tap.
+    pub live: mpsc::Receiver<Arc<Body>>,
+    /// Where retained words are posted and read.
+    pub bulletin: Bulletin,
+    /// Our topics.
+    pub topics: Topics,
+    /// Turns stamps into wall times.
+    pub clock: Clock,
+    /// The local broker.
+    pub local: LocalPublish,
+}
+
+impl Publisher {
+    /// Says that the gateway is online, feeds the broker until `stop` resolves or the queue is
+    /// gone, and says that the gateway is offline.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        self.bulletin.post(Subject::Gateway, ONLINE);
+        let mut news = self.bulletin.watch();
+        let mut told = self.tell_news(0);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                taken = self.live.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    batch.drain(..).for_each(|body| self.tell_live(&body));
+                }
+                // The bulletin's other end is held by `self`.
+                _ = news.changed() => {}
+            }
+            news.mark_unchanged();
+            told = self.tell_news(told);
+        }
+        self.bulletin.post(Subject::Gateway, OFFLINE);
+        self.tell_news(told);
+    }
+
+    /// A LAN client's message is none of our business: the broker itself has passed it on.
+    fn tell_live(&self, body: &Body) {
+        if let Body::Message(_) = body {
+            return;
+        }
+        let publish = render::publish(body, |at| self.clock.wall(at), false, &self.topics);
+        if let Body::Reading(reading) = body {
+            self.post_state(reading, &publish);
+        }
+        self.local.publish(publish);
+    }
+
+    /// A live `data` payload and the `state` payload are the same bytes.
+    fn post_state(&self, reading: &Reading, data: &Publish) {
+        self.bulletin.post(Subject::State(Arc::clone(&reading.device)), data.payload.clone());
+    }
+
+    /// Publishes what is newer than version `told` of the bulletin; gives the new version.
+    fn tell_news(&self, mut told: u64) -> u64 {
+        loop {
+            let news = self.bulletin.newer_than(told, NEWS);
+            for (version, subject, payload) in &news {
+                told = *version;
+                let topic = self.topics.of(subject);
+                self.local.publish(Publish::new(topic, payload.clone(), Qos::AtLeastOnce, true));
+            }
+            if news.len() < NEWS {
+                return told;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::reading::{Event, EventKind, Message, MessageId, Properties, Value};
+
+    type Seen = Arc<Mutex<Vec<(String, String, bool)>>>;
+
+    struct Fixture {
+        live: mpsc::Sender<Arc<Body>>,
+        bulletin: Bulletin,
+        seen: Seen,
+        stop: oneshot::Sender<()>,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    fn start() -> Fixture {
+        let (live, tap) = mpsc::channel(TAP_CAPACITY);
+        let (bulletin, seen) = (Bulletin::default(), Seen::default());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let publisher = Publisher {
+            live: tap,
+            bulletin: bulletin.clone(),
+            topics: Topics::new("b", "g"),
+            clock: Clock::new(0, BTreeMap::new()),
+            local: LocalPublish::new({
+                let seen = Arc::clone(&seen);
+                move |publish: Publish| {
+                    let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
+                    seen.lock().unwrap().push((publish.topic.to_string(), payload, publish.retain));
+                }
+            }),
+        };
+        let task = tokio::spawn(publisher.run(async move {
+            let _ = stopped.await;
+        }));
+        Fixture { live, bulletin, seen, stop, task }
+    }
+
+    fn name(n: u64) -> MessageId {
+        MessageId::Gateway { boot: uuid::Uuid::nil(), n }
+    }
+
+    fn reading(n: u64, clock: &Clock) -> Arc<Body> {
+        let values = vec![("x".into(), Value::Decimal { mantissa: 1, exponent: 0 })];
+        Arc::new(Body::Reading(Reading { device: "d".into(), id: name(n), seq: n, at: clock.now(), values }))
+    }
+
+    #[tokio::test]
+    async fn online_comes_first_and_offline_last() {
+        let fixture = start();
+        fixture.stop.send(()).unwrap();
+        fixture.task.await.unwrap();
+        assert_eq!(
+            *fixture.seen.lock().unwrap(),
+            [("b/g/status".into(), ONLINE.into(), true), ("b/g/status".into(), OFFLINE.into(), true)]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_reading_is_data_and_then_state() {
+        let fixture = start();
+        fixture.live.send(reading(7, &Clock::new(0, BTreeMap::new()))).await.unwrap();
+        drop(fixture.live);
+        fixture.task.await.unwrap();
+        let seen = fixture.seen.lock().unwrap();
+        let [_online, data, state, _offline] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((data.0.as_str(), data.2), ("b/g/d/data", false));
+        assert_eq!((state.0.as_str(), state.2), ("b/g/d/state", true));
+        assert_eq!(data.1, state.1);
+        assert!(data.1.contains(r#""seq":7,"#), "{}", data.1);
+    }
+
+    #[tokio::test]
+    async fn many_readings_are_all_published_but_only_the_newest_states() {
+        let fixture = start();
+        let clock = Clock::new(0, BTreeMap::new());
+        for n in 0..1000 {
+            fixture.live.send(reading(n, &clock)).await.unwrap();
+        }
+        drop(fixture.live);
+        fixture.task.await.unwrap();
+        let seen = fixture.seen.lock().unwrap();
+        assert_eq!(seen.iter().filter(|(topic, ..)| topic.ends_with("/data")).count(), 1000);
+        let states: Vec<_> = seen.iter().filter(|(topic, ..)| topic.ends_with("/state")).collect();
+        assert!(states.len() < 100, "{}", states.len());
+        assert!(states.last().unwrap().1.contains(r#""seq":999,"#));
+    }
+
+    #[tokio::test]
+    async fn events_are_told_and_lan_messages_are_not() {
+        let fixture = start();
+        let clock = Clock::new(0, BTreeMap::new());
+        let message = Message {
+            topic: "t".into(),
+            payload: bytes::Bytes::new(),
+            qos: 1,
+            retain: false,
+            properties: Properties::default(),
+        };
+        let kind = EventKind::Port { path: "p".into(), state: "open".into() };
+        fixture.live.send(Arc::new(Body::Message(message))).await.unwrap();
+        fixture.live.send(Arc::new(Body::Event(Event { id: name(1), at: clock.now(), kind }))).await.unwrap();
+        drop(fixture.live);
+        fixture.task.await.unwrap();
+        let seen = fixture.seen.lock().unwrap();
+        let topics: Vec<_> = seen.iter().map(|(topic, ..)| topic.as_str()).collect();
+        assert_eq!(topics, ["b/g/status", "b/g/event", "b/g/status"]);
+    }
+
+    #[tokio::test]
+    async fn words_of_others_are_published_retained_and_withdrawn() {
+        let fixture = start();
+        let subject = Subject::Status("d".into());
+        for word in [ONLINE, OFFLINE, ""] {
+            fixture.bulletin.post(subject.clone(), word);
+            let told = async {
+                while !fixture.seen.lock().unwrap().iter().any(|(topic, payload, retain)| {
+                    (topic.as_str(), payload.as_str(), *retain) == ("b/g/d/status", word, true)
+                }) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(5), told).await.expect("published");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A bridge's side of the queue.
+
+use std::sync::Arc;
+
+use crate::clock::boottime_us;
+
+use super::types::Taken;
+use super::{Shared, resolve};
+
+/// A bridge's side of the queue.
+#[derive(Debug)]
+pub struct Outlet {
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: usize,
+}
+
+impl Outlet {
+    /// Waits until [`Outlet::take`] would give something. Cancel safe.
+    pub async fn ready(&self) {
+        let Some(news) = self.shared.news.get(self.index) else { return std::future::pending().await };
+        loop {
+            let notified = news.notified();
+            if self.look() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn look(&self) -> bool {
+        let mut state = self.shared.state();
+        let ready = state.core.has_entries(self.index);
+        // Looking may have asked for a load.
+        self.shared.call_worker(&mut state);
+        ready
+    }
+
+    /// At most `max` entries from the cursor on, in order. Each is handed out once until
+    /// [`Outlet::rewind`].
+    #[must_use]
+    pub fn take(&self, max: usize) -> Vec<Taken> {
+        let interest = &self.shared.interest;
+        let Some(consumer) = interest.consumers.get(self.index) else { return Vec::new() };
+        let mut state = self.shared.state();
+        state.core.take(self.index, max, boottime_us(), |body| interest.wants_one(consumer, body))
+    }
+
+    /// The cloud has acknowledged the entry at `position`, or can never take it.
+    pub fn done(&self, position: u64) {
+        let mut state = self.shared.state();
+        state.core.done(self.index, position, boottime_us());
+        self.shared.call_worker(&mut state);
+        let safe = state.core.take_safe();
+        drop(state);
+        resolve(safe);
+    }
+
+    /// The connection is gone: hand out again what was not done.
+    pub fn rewind(&self) {
+        self.shared.state().core.rewind(self.index);
+    }
+
+    /// Readings that wait for this bridge.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        self.shared.state().core.backlog(self.index)
+    }
+}

@@ -1,0 +1,101 @@
+//! Making room: deleting what is done with, giving up what is too old or too much.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use crate::queue::chunk;
+use crate::queue::job::{Evicted, EvictedEntry};
+use crate::queue::schema::PAGE_BYTES;
+use crate::reading::{Body, GapReason, Stamp};
+
+use super::{Boot, Limits, signed, unsigned};
+
+pub(super) fn delete_below(tx: &Transaction<'_>, position: u64) -> rusqlite::Result<usize> {
+    // Chunks do not overlap, so those that end below it are those that begin below it, but one.
+    tx.prepare_cached("DELETE FROM chunk WHERE id < ?1 AND last < ?1")?.execute([signed(position)])
+}
+
+pub(super) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
+    let used = pages_of(db, "page_count")?.saturating_sub(pages_of(db, "freelist_count")?);
+    Ok(used * u64::from(PAGE_BYTES))
+}
+
+pub(super) fn pages_of(db: &Connection, pragma: &str) -> rusqlite::Result<u64> {
+    db.pragma_query_value(None, pragma, |row| row.get(0)).map(unsigned)
+}
+
+/// Whether less than 1/64 of the room is left.
+pub(super) fn is_full(db: &Connection, limits: &Limits) -> rusqlite::Result<bool> {
+    let limit = limits.content_bytes();
+    Ok(used_bytes(db)? > limit - limit / 64)
+}
+
+pub(super) fn evict_aged(
+    tx: &Transaction<'_>,
+    boots: &BTreeMap<u32, Boot>,
+    boot: u32,
+    now: i64,
+    max_age_us: i64,
+    evicted: &mut Vec<Evicted>,
+) -> rusqlite::Result<()> {
+    loop {
+        let mut query = tx.prepare_cached("SELECT boot, t1 FROM chunk ORDER BY id LIMIT 1")?;
+        let oldest =
+            query.query_row([], |row| Ok(Stamp { boot: row.get(0)?, us: row.get(1)? })).optional()?;
+        let aged = oldest.is_some_and(|stamp| age_us(boots, boot, stamp, now) > max_age_us);
+        if !aged || !evict_first(tx, GapReason::Expired, evicted)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Gives up the oldest chunk; `false` when there is none.
+pub(super) fn evict_first(
+    tx: &Transaction<'_>,
+    reason: GapReason,
+    evicted: &mut Vec<Evicted>,
+) -> rusqlite::Result<bool> {
+    let mut query =
+        tx.prepare_cached("SELECT id, last, n, codec, crc, data FROM chunk ORDER BY id LIMIT 1")?;
+    let chunk = query.query_row([], |row| {
+        let (id, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let data = row.get_ref(5)?.as_blob().unwrap_or_default();
+        let unpacked = chunk::unpack(unsigned(id), row.get(3)?, row.get(4)?, data);
+        let unreadable = if unpacked.is_err() { unsigned(row.get(2)?) } else { 0 };
+        let entries =
+            unpacked.unwrap_or_default().iter().map(|(position, body)| summary(*position, body)).collect();
+        Ok((id, Evicted { last: unsigned(last), reason, entries, unreadable }))
+    });
+    let Some((id, chunk)) = chunk.optional()? else { return Ok(false) };
+    tx.prepare_cached("DELETE FROM chunk WHERE id = ?1")?.execute([id])?;
+    evicted.push(chunk);
+    Ok(true)
+}
+
+pub(super) fn summary(position: u64, body: &Body) -> EvictedEntry {
+    let reading = match body {
+        Body::Reading(reading) => Some((Arc::clone(&reading.device), reading.seq)),
+        Body::Event(_) | Body::Message(_) => None,
+    };
+    EvictedEntry { position, counts: body.counts(), reading }
+}
+
+pub(super) fn moment(body: &Body) -> Option<i64> {
+    match body {
+        Body::Reading(reading) => Some(reading.at.us),
+        Body::Event(event) => Some(event.at.us),
+        Body::Message(_) => None,
+    }
+}
+
+pub(super) fn age_us(boots: &BTreeMap<u32, Boot>, boot: u32, stamp: Stamp, now: i64) -> i64 {
+    if stamp.boot == boot {
+        return now - stamp.us;
+    }
+    let ran = |id: u32| boots.get(&id).map_or(0, |boot| boot.last_us);
+    let between: i64 =
+        boots.range(stamp.boot + 1..boot.max(stamp.boot + 1)).map(|(_, boot)| boot.last_us).sum();
+    (ran(stamp.boot) - stamp.us).max(0) + between + now
+}

@@ -1,0 +1,125 @@
+//! Opening in constant time: everything that must be known follows from the first and the last
+//! chunk and the small tables.
+
+use std::collections::BTreeMap;
+
+use rusqlite::OptionalExtension;
+
+use crate::queue::chunk;
+use crate::queue::types::{Found, Ledger, Resume};
+use crate::reading::{Stamp, Uid};
+use crate::status::Dropped;
+
+use super::evict::age_us;
+use super::state::{board_of, resume_of};
+use super::{BOOTS_PER_BOARD, Store, StoreError, signed, unsigned};
+
+impl Store {
+    /// What stands in the file, found by looking at its two ends only.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there.
+    pub fn found(&mut self) -> Result<Found, StoreError> {
+        let first = self.end("ORDER BY id LIMIT 1")?;
+        let last = self.end("ORDER BY id DESC LIMIT 1")?;
+        let start = first.as_ref().map_or(0, |chunk| chunk.id);
+        let cursors: Vec<u64> = self
+            .bridges
+            .iter()
+            .map(|name| self.saved.get(&format!("bridge:{name}")).map_or(start, |v| unsigned(*v).max(start)))
+            .collect();
+        let behind = last.as_ref().map_or(0, |chunk| chunk.last + 1);
+        let next_position = cursors.iter().copied().fold(behind, u64::max);
+        let stored = match (&first, &last) {
+            (Some(first), Some(last)) => (last.total + first.n).saturating_sub(first.total),
+            _ => 0,
+        };
+        let done = self.counted_below(cursors.iter().copied().min().unwrap_or(0))?;
+        let counter = |key: &str| self.saved.get(key).map_or(0, |v| unsigned(*v));
+        let delivered = counter("delivered");
+        let dropped = Dropped {
+            full: counter("dropped:full"),
+            expired: counter("dropped:expired"),
+            corrupt: counter("dropped:corrupt"),
+        };
+        let accepted = delivered + dropped.total() + stored.saturating_sub(done);
+        let ledger = Ledger { accepted, delivered, dropped };
+        Ok(Found {
+            next_position,
+            cursors,
+            ledger,
+            boards: self.boards(),
+            on_disk: last.map(|chunk| chunk.last),
+        })
+    }
+
+    /// Age of the oldest chunk, in microseconds of running time: what a switched-off machine slept
+    /// through does not count, because no clock of ours saw it.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there.
+    pub fn oldest_age_us(&self, now: i64) -> Result<Option<i64>, StoreError> {
+        let oldest = self.end("ORDER BY id LIMIT 1")?;
+        Ok(oldest.map(|chunk| age_us(&self.boots, self.boot, chunk.at, now)))
+    }
+
+    fn boards(&self) -> BTreeMap<(Uid, u32), Resume> {
+        let boards = self.saved.iter().filter_map(|(key, value)| Some((board_of(key)?, resume_of(*value))));
+        let mut newest: BTreeMap<(Uid, u32), Resume> = BTreeMap::new();
+        let mut per_board: BTreeMap<Uid, usize> = BTreeMap::new();
+        let mut all: Vec<_> = boards.collect();
+        all.sort_by(|a, b| b.0.cmp(&a.0));
+        for ((uid, boot), resume) in all {
+            let seen = per_board.entry(uid.clone()).or_default();
+            *seen += 1;
+            if *seen <= BOOTS_PER_BOARD {
+                newest.insert((uid, boot), resume);
+            }
+        }
+        newest
+    }
+
+    fn end(&self, order: &str) -> Result<Option<End>, StoreError> {
+        let sql = format!("SELECT id, last, n, total, boot, t0 FROM chunk {order}");
+        let row = self.db.prepare_cached(&sql)?.query_row([], |row| {
+            Ok(End {
+                id: unsigned(row.get(0)?),
+                last: unsigned(row.get(1)?),
+                n: unsigned(row.get(2)?),
+                total: unsigned(row.get(3)?),
+                at: Stamp { boot: row.get(4)?, us: row.get(5)? },
+            })
+        });
+        Ok(row.optional()?)
+    }
+
+    /// Entries below `position` that count; they can only be in the chunk that holds it and in
+    /// those before it, which a cursor save deletes in the same transaction.
+    fn counted_below(&mut self, position: u64) -> Result<u64, StoreError> {
+        let sql = "SELECT id, last, n, codec, crc, data FROM chunk WHERE id < ?1 ORDER BY id";
+        let mut query = self.db.prepare(sql)?;
+        let mut rows = query.query([signed(position)])?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            let (id, last, n): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            count += if unsigned(last) < position {
+                unsigned(n)
+            } else {
+                let data = row.get_ref(5)?.as_blob().unwrap_or_default();
+                let entries = chunk::unpack(unsigned(id), row.get(3)?, row.get(4)?, data).unwrap_or_default();
+                entries.iter().filter(|(p, body)| *p < position && body.counts()).count() as u64
+            };
+        }
+        Ok(count)
+    }
+}
+
+/// A chunk's row without its content.
+#[derive(Debug)]
+struct End {
+    id: u64,
+    last: u64,
+    n: u64,
+    total: u64,
+    at: Stamp,
+}

@@ -1,0 +1,81 @@
+//! The small tables: `state` (cursors, counters, board numbers) and the present row of `boot`.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Transaction, params};
+
+use crate::clock::Offset;
+use crate::queue::job::Save;
+use crate::queue::types::Resume;
+use crate::reading::Uid;
+
+use super::{Boot, signed};
+
+pub(super) fn state_of(save: &Save, bridges: &[String]) -> Vec<(String, i64)> {
+    let cursors =
+        bridges.iter().zip(&save.cursors).map(|(name, next)| (format!("bridge:{name}"), signed(*next)));
+    let boards =
+        save.boards.iter().map(|((uid, boot), resume)| (format!("board:{uid}-{boot:x}"), packed(*resume)));
+    let counters = [
+        ("delivered", save.delivered),
+        ("dropped:full", save.dropped.full),
+        ("dropped:expired", save.dropped.expired),
+        ("dropped:corrupt", save.dropped.corrupt),
+    ];
+    let counters = counters.into_iter().map(|(key, value)| (key.to_owned(), signed(value)));
+    cursors.chain(counters).chain(boards).collect()
+}
+
+/// Writes what differs from `saved`; gives what it wrote.
+pub(super) fn write_state(
+    tx: &Transaction<'_>,
+    saved: &BTreeMap<String, i64>,
+    mut state: Vec<(String, i64)>,
+) -> rusqlite::Result<Vec<(String, i64)>> {
+    state.retain(|(key, value)| saved.get(key) != Some(value));
+    let mut write =
+        tx.prepare_cached("INSERT INTO state VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2")?;
+    for (key, value) in &state {
+        write.execute(params![key, value])?;
+    }
+    Ok(state)
+}
+
+pub(super) fn board_of(key: &str) -> Option<(Uid, u32)> {
+    let (uid, boot) = key.strip_prefix("board:")?.split_once('-')?;
+    let bytes: Option<Vec<u8>> =
+        (0..uid.len()).step_by(2).map(|i| u8::from_str_radix(uid.get(i..i + 2)?, 16).ok()).collect();
+    Some((Uid::new(&bytes?)?, u32::from_str_radix(boot, 16).ok()?))
+}
+
+pub(super) fn packed(resume: Resume) -> i64 {
+    (i64::from(resume.dropped) << 32) | i64::from(resume.next)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "takes two halves apart")]
+pub(super) fn resume_of(value: i64) -> Resume {
+    Resume { next: value as u32, dropped: (value >> 32) as u32 }
+}
+
+/// Writes the present boot's row again when it is out of date; gives what it wrote.
+pub(super) fn note_boot(
+    tx: &Transaction<'_>,
+    boots: &BTreeMap<u32, Boot>,
+    boot: u32,
+    now: i64,
+    offset: Offset,
+) -> rusqlite::Result<Option<Boot>> {
+    /// The row is out of date when the offset moved by so much, or after so long, in microseconds.
+    const TOLERANCE_US: i64 = 100_000;
+    const REFRESH_US: i64 = 600_000_000;
+    let Some(known) = boots.get(&boot) else { return Ok(None) };
+    // An offset from a synchronised clock stays better than one measured after the sync was lost.
+    let offset = if known.offset.synced && !offset.synced { known.offset } else { offset };
+    let moved = (known.offset.us - offset.us).abs() > TOLERANCE_US || known.offset.synced != offset.synced;
+    if !moved && now - known.last_us <= REFRESH_US {
+        return Ok(None);
+    }
+    tx.prepare_cached("UPDATE boot SET offset = ?2, synced = ?3, last = ?4 WHERE id = ?1")?
+        .execute(params![boot, offset.us, offset.synced, now])?;
+    Ok(Some(Boot { offset, last_us: now }))
+}
