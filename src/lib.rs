@@ -37,3 +37,4 @@ pub mod render;
 pub mod signal;
 pub mod status;
 pub mod topic;
+pub mod wire;
