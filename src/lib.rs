@@ -1,9 +1,11 @@
 //! Serialgate (skeleton)
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod flow;
 pub mod mqtt;
 pub mod queue;
 pub mod reading;
+pub mod sim;
 pub mod status;
 pub mod topic;
