@@ -4,6 +4,9 @@
 //! error through [`complain`]; both keep quiet when nobody reads any more.
 
 pub mod check;
+pub mod demo;
+pub mod run;
+pub mod sim;
 pub mod status;
 
 use std::fmt::Display;

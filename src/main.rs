@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serialgate::command::{Exit, check, complain, status};
+use serialgate::command::{Exit, check, complain, demo, run, sim, status};
 
 /// Serial sensors to MQTT, and no reading lost.
 #[derive(Debug, Parser)]
@@ -19,6 +19,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway
+    Run(run::Args),
+    /// Show the whole story with no hardware: boards, an outage, a backlog, a ledger
+    Demo(demo::Args),
+    /// Simulate boards on pseudo-terminals
+    Sim(sim::Args),
     /// Check the configuration and say what it means
     Check(check::Args),
     /// Show one screen of everything the daemon knows
@@ -35,6 +41,9 @@ fn main() -> ExitCode {
         }
     };
     let exit = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Check(args) => Ok(check::run(&args)),
         Command::Status(args) => status::run(&args),
     };

@@ -51,6 +51,11 @@ impl Ledger {
         self.account(device).produced.insert(number);
     }
 
+    /// Nobody listened when `device` said its reading `number`.
+    pub fn withdraw(&mut self, device: &str, number: u64) {
+        self.account(device).produced.remove(&number);
+    }
+
     /// `device` was told that its reading is safe.
     pub fn acknowledge(&mut self, device: &str) {
         *self.account(device).acknowledged.get_or_insert(0) += 1;
@@ -127,8 +132,14 @@ impl fmt::Display for Ledger {
             writeln!(f, "{}", row(device, cells))?;
         }
         let acknowledged = self.sum(|a| a.acknowledged.unwrap_or(0));
-        let sums =
-            [self.produced(), acknowledged, self.arrived(), self.missing(), self.sum(|a| a.copies), self.sum(|a| a.disorder)];
+        let sums = [
+            self.produced(),
+            acknowledged,
+            self.arrived(),
+            self.missing(),
+            self.sum(|a| a.copies),
+            self.sum(|a| a.disorder),
+        ];
         writeln!(f, "{}", row("sum", sums.map(|n| n.to_string())))
     }
 }

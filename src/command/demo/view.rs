@@ -255,6 +255,7 @@ fn draw_backlog(frame: &mut Frame<'_>, area: Rect, moment: &Moment<'_>, history:
         Line::from(format!("  highest {peak}")),
     ];
     frame.render_widget(ratatui::text::Text::from(text), words);
-    let spark = Sparkline::default().data(history).max(peak.max(1)).style(Style::new().fg(moment.act.color()));
+    let spark =
+        Sparkline::default().data(history).max(peak.max(1)).style(Style::new().fg(moment.act.color()));
     frame.render_widget(spark, graph);
 }
