@@ -2,7 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use serialgate::control::Server;
+use serialgate::status::{self, Status};
 
 fn serialgate(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_serialgate")).args(args).output().unwrap()
@@ -70,6 +76,50 @@ fn without_a_daemon_there_is_no_status() {
     fs::write(&file, "nonsense").unwrap();
     let output = serialgate(&["status", "--config", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(78));
+}
+
+/// A daemon that knows nothing but its status, until the test ends.
+fn answer_at(socket: &Path) {
+    let status = || Status {
+        version: "0.1.0".into(),
+        gateway: "greenhouse".into(),
+        uptime_s: 7,
+        clock_synced: true,
+        ports: Vec::new(),
+        queue: status::Queue::default(),
+        bridges: Vec::new(),
+        broker: status::Broker::default(),
+    };
+    let (bound, ready) = mpsc::channel();
+    let socket = socket.to_owned();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let server = Server::bind(&socket).await.unwrap();
+            bound.send(()).unwrap();
+            server.serve(status).await;
+        });
+    });
+    ready.recv().unwrap();
+}
+
+#[test]
+fn a_daemon_that_runs_shows_its_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    answer_at(&socket);
+
+    let screen = serialgate(&["status", "--socket", socket.to_str().unwrap()]);
+    assert_eq!(screen.status.code(), Some(0), "{}", text(&screen.stderr));
+    assert!(text(&screen.stdout).starts_with("serialgate 0.1.0 on greenhouse, up 7s"));
+
+    // Found through the configuration, too.
+    let file = folder.path().join("s.yaml");
+    fs::write(&file, "control: {socket: control.sock}").unwrap();
+    let json = serialgate(&["status", "--json", "--config", file.to_str().unwrap()]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["gateway"], "greenhouse");
+    assert_eq!(json["queue"]["dropped"]["full"], 0);
 }
 
 #[test]
