@@ -14,6 +14,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 use crate::config;
 
 /// How a command ends: the codes of sysexits.h, which service managers and scripts know.
@@ -48,6 +50,15 @@ pub struct ConfigArg {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     pub config: PathBuf,
+}
+
+/// The one runtime of a command. A single thread: ports, brokers and bridges wait much more than
+/// they work, and what must not wait for the disk has a thread of its own.
+///
+/// # Errors
+/// When the system has no descriptors to give.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")
 }
 
 /// Writes `text` and a line feed to standard output. Whoever reads it may have gone (`| head`).

@@ -60,8 +60,7 @@ pub struct Args {
 /// When the machine does not let us: no pseudo-terminals, no loopback port, no temporary folder.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let story = Story { total: Duration::from_secs(args.seconds), fault: None };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;
-    runtime.block_on(story.tell())
+    super::runtime()?.block_on(story.tell())
 }
 
 /// How the story goes.

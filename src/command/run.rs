@@ -30,8 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     };
     logging::init().context("logging")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;
-    runtime.block_on(serve(config))
+    super::runtime()?.block_on(serve(config))
 }
 
 async fn serve(config: Config) -> anyhow::Result<Exit> {

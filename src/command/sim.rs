@@ -1,15 +1,14 @@
 //! `serialgate sim`: simulated boards, for a first look without hardware and for tests.
 
-use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::{Exit, say};
 use crate::reading::Uid;
+use crate::signal;
 use crate::sim::{self, Format, Ledger, Options, Summary, board};
 
 const EXAMPLE: &str = "\
@@ -24,7 +23,7 @@ Look at one that prints text:
     cat /tmp/text";
 
 /// Simulate boards on pseudo terminals.
-#[derive(Clone, Debug, Parser)]
+#[derive(Clone, Debug, clap::Parser)]
 #[command(after_help = EXAMPLE)]
 pub struct Args {
     /// Where the port lies; further wire boards get LINK.1, LINK.2 and so on
@@ -71,32 +70,26 @@ pub struct Args {
     name: String,
 }
 
-impl Args {
-    /// Runs the boards until they are done, or until SIGINT or SIGTERM, and prints what became of
-    /// their readings.
-    ///
-    /// # Errors
-    /// When a port or the ledger cannot be made.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let ledger = match &self.ledger {
-            Some(path) => Ledger::create(path).with_context(|| format!("cannot write {}", path.display()))?,
-            None => Ledger::unwritten(),
-        };
-        let link = self.link.display().to_string();
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let stop = async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-        let summary = sim::run(self.into(), ledger, stop)
-            .await
-            .with_context(|| format!("cannot simulate on {link}"))?;
-        writeln!(io::stdout(), "{}", in_words(&summary))?;
-        Ok(())
-    }
+/// Runs the boards until they are done, or until SIGINT or SIGTERM, and says what became of their
+/// readings.
+///
+/// # Errors
+/// When a port or the ledger cannot be made.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let ledger = match &args.ledger {
+        Some(path) => Ledger::create(path).with_context(|| format!("cannot write {}", path.display()))?,
+        None => Ledger::unwritten(),
+    };
+    let runtime = super::runtime()?;
+    let summary = runtime.block_on(async {
+        let stop = signal::shutdown().context("signals")?;
+        let boards = sim::run(args.clone().into(), ledger, async {
+            stop.await;
+        });
+        boards.await.with_context(|| format!("cannot simulate on {}", args.link.display()))
+    })?;
+    say(in_words(&summary));
+    Ok(Exit::Ok)
 }
 
 impl From<Args> for Options {
@@ -175,6 +168,7 @@ fn name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use clap::Parser as _;
 
     use super::*;
 

@@ -38,8 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             return Ok(Exit::Config);
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let status = match runtime.block_on(control::ask(&socket, Request::Status)) {
+    let status = match super::runtime()?.block_on(control::ask(&socket, Request::Status)) {
         Ok(Response::Status(status)) => status,
         Ok(Response::Error(error)) => {
             complain(format_args!("serialgate: {error}"));
