@@ -27,6 +27,8 @@ const RTO_MAX_MS: u64 = 32_000;
 const HELLO_SEARCHING_MS: u64 = 5_000;
 /// Time between HELLOs after the first ACK, in milliseconds.
 const HELLO_HEARTBEAT_MS: u64 = 60_000;
+/// What the board says it can do: describe its channels, and take calls.
+const CAPS: u8 = 3;
 /// Answers that wait to be sent; a host that asks for more at once gets fewer.
 const ANSWERS_MAX: usize = 16;
 /// Longest item list that a reading can have, in bytes: a payload without the time.
@@ -300,7 +302,7 @@ impl Board {
     fn hello(&self, now_ms: u64) -> Vec<u8> {
         self.encode(&Message::Hello(Hello {
             minor: 0,
-            caps: 3,
+            caps: CAPS,
             boot: self.identity.boot,
             uptime_ms: self.uptime_ms(now_ms),
             oldest: self.ring.oldest(),
