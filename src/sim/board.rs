@@ -14,6 +14,11 @@ use serialgate_wire::{
     ItemWriter, Items, MAX_PAYLOAD, MAX_RAW, MAX_WIRE, Message, NoRoom, Value,
 };
 
+mod ring;
+
+use ring::Ring;
+pub use ring::{Capacity, RING_MAX};
+
 /// Longest wait for an ACK before the first retransmission, in milliseconds.
 const RTO_MIN_MS: u64 = 1_000;
 /// Longest wait between two retransmissions, in milliseconds.
@@ -22,8 +27,8 @@ const RTO_MAX_MS: u64 = 32_000;
 const HELLO_SEARCHING_MS: u64 = 5_000;
 /// Time between HELLOs after the first ACK, in milliseconds.
 const HELLO_HEARTBEAT_MS: u64 = 60_000;
-/// Most readings that a ring holds: an ACK's 16 bits must tell ahead from behind.
-pub const RING_MAX: usize = 32_767;
+/// What the board says it can do: describe its channels, and take calls.
+const CAPS: u8 = 3;
 /// Answers that wait to be sent; a host that asks for more at once gets fewer.
 const ANSWERS_MAX: usize = 16;
 /// Longest item list that a reading can have, in bytes: a payload without the time.
@@ -37,15 +42,6 @@ pub const STATUS_UNKNOWN: u8 = 1;
 pub const STATUS_REFUSED: u8 = 2;
 /// The simulated sketch's own command: do nothing, and count how often it was done.
 pub const COMMAND_PING: u8 = Call::FIRST_OWN;
-
-/// How much the ring holds before it drops the oldest reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Capacity {
-    /// That many readings, at most [`RING_MAX`].
-    Readings(usize),
-    /// That many bytes, at 5 bytes and its items for each reading.
-    Bytes(usize),
-}
 
 /// What a board is.
 #[derive(Clone, Debug)]
@@ -86,15 +82,7 @@ pub struct Board {
     schema_crc: u32,
     booted_ms: u64,
     decoder: Decoder,
-    /// The readings held, oldest first.
-    ring: VecDeque<Stored>,
-    ring_bytes: usize,
-    /// Number of the oldest reading held, or of the next one if none is.
-    oldest: u32,
-    /// Readings dropped since boot.
-    dropped: u32,
-    /// How many of the readings held, from the oldest on, have been sent since the last rewind.
-    sent: usize,
+    ring: Ring,
     flow: Flow,
     hello_at_ms: u64,
     hello_every_ms: u64,
@@ -103,20 +91,6 @@ pub struct Board {
     /// The last call's number and its RESULT, for a host that did not get it.
     last_call: Option<(u16, Vec<u8>)>,
     pings: u32,
-}
-
-/// One reading, as it will be sent.
-#[derive(Debug)]
-struct Stored {
-    t_ms: u32,
-    items: Vec<u8>,
-}
-
-impl Stored {
-    /// What it takes in the C library's ring.
-    fn cost(&self) -> usize {
-        5 + self.items.len()
-    }
 }
 
 /// What may be sent.
@@ -143,14 +117,10 @@ impl Board {
     pub fn new(identity: Identity, now_ms: u64) -> Self {
         Self {
             schema_crc: schema_crc(identity.channels),
+            ring: Ring::new(identity.capacity),
             identity,
             booted_ms: now_ms,
             decoder: Decoder::new(),
-            ring: VecDeque::new(),
-            ring_bytes: 0,
-            oldest: 0,
-            dropped: 0,
-            sent: 0,
             flow: Flow::Open { ack_due_ms: None },
             hello_at_ms: now_ms,
             hello_every_ms: HELLO_SEARCHING_MS,
@@ -175,7 +145,7 @@ impl Board {
     /// Readings dropped since boot because the ring was full.
     #[must_use]
     pub fn dropped(&self) -> u32 {
-        self.dropped
+        self.ring.dropped()
     }
 
     /// Stores a reading taken now and returns its number.
@@ -186,14 +156,7 @@ impl Board {
         if items.as_bytes().len() > ITEMS_MAX {
             return Err(NoRoom);
         }
-        let stored = Stored { t_ms: self.uptime_ms(now_ms), items: items.as_bytes().to_vec() };
-        while !self.has_room(stored.cost()) && self.pop() {
-            self.dropped = self.dropped.wrapping_add(1);
-        }
-        let seq = self.next();
-        self.ring_bytes += stored.cost();
-        self.ring.push_back(stored);
-        Ok(seq)
+        Ok(self.ring.push(self.uptime_ms(now_ms), items.as_bytes()))
     }
 
     /// Appends the next frame to `out`, if there is one to be sent now.
@@ -216,7 +179,7 @@ impl Board {
     pub fn next_wake_ms(&self, now_ms: u64) -> u64 {
         let data_at = match self.flow {
             _ if !self.answers.is_empty() => now_ms,
-            Flow::Open { .. } if self.sent < self.ring.len() => now_ms,
+            Flow::Open { .. } if self.ring.has_unsent() => now_ms,
             Flow::Open { ack_due_ms } => ack_due_ms.unwrap_or(u64::MAX),
             Flow::Probing { at_ms, .. } => at_ms,
         };
@@ -249,25 +212,26 @@ impl Board {
 
     /// Pops what is safe, and rewinds on a NAK.
     fn acknowledge(&mut self, now_ms: u64, ack: Ack) -> Option<Event> {
-        let count = u32::from(ack.next.wrapping_sub(low16(self.oldest)));
-        let known = usize::try_from(count).is_ok_and(|count| count <= self.ring.len());
+        let first = self.ring.oldest();
+        let ahead = ack.next.wrapping_sub(low16(first));
         // A number out of our range says nothing, except in a NAK: then the host waits for readings
         // that we dropped, and the oldest we have tells it so.
-        let count = match (known, ack.rewind) {
-            (true, _) => count,
-            (false, true) => 0,
-            (false, false) => return None,
+        let count = if usize::from(ahead) <= self.ring.len() {
+            u32::from(ahead)
+        } else if ack.rewind {
+            0
+        } else {
+            return None;
         };
-        let first = self.oldest;
         for _ in 0..count {
-            self.pop();
+            self.ring.pop();
         }
         if ack.rewind {
-            self.sent = 0;
+            self.ring.rewind();
         }
         // An ACK of nothing new must not put off the retransmission that is already due.
         if count > 0 || ack.rewind || matches!(self.flow, Flow::Probing { .. }) {
-            self.flow = Flow::Open { ack_due_ms: (self.sent > 0).then_some(now_ms + RTO_MIN_MS) };
+            self.flow = Flow::Open { ack_due_ms: self.ring.has_sent().then_some(now_ms + RTO_MIN_MS) };
         }
         if self.hello_every_ms != HELLO_HEARTBEAT_MS {
             self.hello_every_ms = HELLO_HEARTBEAT_MS;
@@ -306,7 +270,7 @@ impl Board {
     /// Begins the next boot. What was in memory is lost.
     fn reboot(&mut self, now_ms: u64) -> Event {
         let held = u32::try_from(self.ring.len()).unwrap_or(u32::MAX);
-        let lost = self.dropped.wrapping_add(held);
+        let lost = self.dropped().wrapping_add(held);
         let identity = Identity { boot: self.boot().wrapping_add(1), ..self.identity.clone() };
         *self = Self::new(identity, now_ms);
         Event::Rebooted { lost }
@@ -317,14 +281,12 @@ impl Board {
         if let Flow::Open { ack_due_ms: Some(at_ms) } = self.flow
             && at_ms <= now_ms
         {
-            self.sent = 0;
+            self.ring.rewind();
             self.flow = Flow::Probing { at_ms, rto_ms: RTO_MIN_MS };
         }
         match self.flow {
             Flow::Open { ack_due_ms } => {
-                let index = self.sent;
-                self.ring.get(index)?;
-                self.sent += 1;
+                let index = self.ring.send_next()?;
                 self.flow = Flow::Open { ack_due_ms: ack_due_ms.or(Some(now_ms + RTO_MIN_MS)) };
                 Some(index)
             }
@@ -340,12 +302,12 @@ impl Board {
     fn hello(&self, now_ms: u64) -> Vec<u8> {
         self.encode(&Message::Hello(Hello {
             minor: 0,
-            caps: 3,
+            caps: CAPS,
             boot: self.identity.boot,
             uptime_ms: self.uptime_ms(now_ms),
-            oldest: self.oldest,
-            next: self.next(),
-            dropped: self.dropped,
+            oldest: self.ring.oldest(),
+            next: self.ring.next(),
+            dropped: self.ring.dropped(),
             rxmax: u8::try_from(MAX_RAW).unwrap_or(u8::MAX),
             channels: u8::try_from(self.identity.channels.len()).unwrap_or(u8::MAX),
             schema_crc: self.schema_crc,
@@ -355,12 +317,12 @@ impl Board {
     }
 
     fn data(&self, index: usize) -> Vec<u8> {
-        let Some(Stored { t_ms, items }) = self.ring.get(index) else { return Vec::new() };
+        let Some((seq, t_ms, items)) = self.ring.get(index) else { return Vec::new() };
         self.encode(&Message::Data(Data {
-            seq: low16(self.number(index)),
+            seq: low16(seq),
             oldest: index == 0,
             no_ack: false,
-            t_ms: *t_ms,
+            t_ms,
             items: Items::parse(items).unwrap_or_default(),
         }))
     }
@@ -374,33 +336,6 @@ impl Board {
         if self.answers.len() < ANSWERS_MAX {
             self.answers.push_back(frame);
         }
-    }
-
-    fn has_room(&self, cost: usize) -> bool {
-        self.ring.len() < RING_MAX
-            && match self.identity.capacity {
-                Capacity::Readings(readings) => self.ring.len() < readings,
-                Capacity::Bytes(bytes) => self.ring_bytes + cost <= bytes,
-            }
-    }
-
-    /// Forgets the oldest reading. False if there is none.
-    fn pop(&mut self) -> bool {
-        let Some(stored) = self.ring.pop_front() else { return false };
-        self.ring_bytes -= stored.cost();
-        self.oldest = self.oldest.wrapping_add(1);
-        self.sent = self.sent.saturating_sub(1);
-        true
-    }
-
-    /// Number of the next reading.
-    fn next(&self) -> u32 {
-        self.number(self.ring.len())
-    }
-
-    /// Number of the reading at `index` of the ring.
-    fn number(&self, index: usize) -> u32 {
-        self.oldest.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
     /// Wraps after 49.7 days, as `millis()` does.

@@ -46,8 +46,11 @@ impl Host {
         match message {
             Message::Hello(hello) => {
                 self.board = Some(boot8);
-                let expected = self.expected.unwrap_or(hello.oldest);
-                self.expected = Some(expected);
+                if self.expected.is_none() {
+                    // What was dropped before we met will not come either.
+                    self.gaps = hello.oldest;
+                    self.expected = Some(hello.oldest);
+                }
                 self.reply(false);
             }
             Message::Data(data) if self.board.is_some() => self.data(now_ms, data),
