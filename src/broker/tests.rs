@@ -4,6 +4,7 @@
 mod delivery;
 mod intake;
 mod limits;
+mod listening;
 mod sessions;
 
 use std::num::NonZeroU16;
