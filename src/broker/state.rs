@@ -5,8 +5,6 @@
 //! [`TakenOver`], so a new connection never waits for the task of the old one.
 
 mod presence;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
