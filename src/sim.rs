@@ -32,7 +32,7 @@ mod source;
 pub use ledger::Ledger;
 
 /// What the boards say, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Wire v1, with acknowledgements: each board has a port of its own.
     Wire,

@@ -31,7 +31,7 @@ pub struct Args {
     link: PathBuf,
     /// What the boards speak
     #[arg(long, value_enum)]
-    format: Format,
+    format: Spoken,
     /// Readings per second of each board
     #[arg(long, value_name = "HZ", default_value = "1", value_parser = rate)]
     rate: f64,
@@ -92,11 +92,29 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// What the boards speak, on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Spoken {
+    /// Wire v1, with acknowledgements: each board has a port of its own
+    Wire,
+    /// One JSON object per line: all boards share one port
+    Json,
+}
+
+impl From<Spoken> for Format {
+    fn from(spoken: Spoken) -> Self {
+        match spoken {
+            Spoken::Wire => Self::Wire,
+            Spoken::Json => Self::Json,
+        }
+    }
+}
+
 impl From<Args> for Options {
     fn from(args: Args) -> Self {
         Self {
             link: args.link,
-            format: args.format,
+            format: args.format.into(),
             rate_hz: args.rate,
             devices: args.devices,
             count: args.count,
