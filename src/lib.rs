@@ -6,6 +6,7 @@ pub mod config;
 pub mod flow;
 pub mod format;
 pub mod mqtt;
+pub mod port;
 pub mod publisher;
 pub mod queue;
 pub mod reading;

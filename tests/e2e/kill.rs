@@ -17,7 +17,8 @@ fn what_a_board_had_acknowledged_survives_any_kill() {
     let mut cloud = Cloud::start(dir.path());
     let log = Log::of(dir.path(), cloud.port, "serialgate/#");
     let names = ["a", "b"];
-    let mut boards = names.map(|name| Boards::start(dir.path(), name, "wire", 50, &["--ring", "4000", "--seconds", "3600"]));
+    let mut boards = names
+        .map(|name| Boards::start(dir.path(), name, "wire", 50, &["--ring", "4000", "--seconds", "3600"]));
     let ports = names.map(|name| port(dir.path(), name, "format: wire"));
     let mut gateway = Gateway::start(dir.path(), &ports, free_port(), cloud.port);
     let mut up = true;

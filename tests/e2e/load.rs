@@ -18,7 +18,8 @@ fn eight_ports_at_a_hundred_readings_a_second() {
     let mut boards: Vec<Boards> =
         names.iter().map(|name| Boards::start(dir.path(), name, "wire", 100, &["--seconds", "60"])).collect();
     boards.iter_mut().for_each(Boards::wait_all_acknowledged);
-    let produced: std::collections::BTreeSet<String> = boards.iter().flat_map(|board| board.ids("produced")).collect();
+    let produced: std::collections::BTreeSet<String> =
+        boards.iter().flat_map(|board| board.ids("produced")).collect();
     assert!(produced.len() >= 8 * 100 * 59, "{} readings", produced.len());
     wait_for("all readings in the cloud", Duration::from_secs(10), || log.readings().len() >= produced.len());
     let verdict = compare(&produced, &log.readings());

@@ -31,7 +31,10 @@ fn an_outage_loses_nothing_and_ends_at_once() {
     let back = Instant::now();
     wait_for("flow after the outage", Duration::from_millis(3500), || log.readings().len() > before);
     // The log itself needs up to a second to come back to mosquitto.
-    eprintln!("flow again {:?} after the cloud was back (the subscriber's own return included)", back.elapsed());
+    eprintln!(
+        "flow again {:?} after the cloud was back (the subscriber's own return included)",
+        back.elapsed()
+    );
 
     boards.iter_mut().for_each(Boards::wait_all_acknowledged);
     let produced = boards.iter().flat_map(|board| board.ids("produced")).collect();
@@ -51,7 +54,8 @@ fn a_gateway_that_starts_without_its_cloud_reads_its_ports() {
     let dir = TempDir::new().unwrap();
     let nobody = free_port();
     let mut boards = Boards::start(dir.path(), "a", "wire", 100, &["--count", "200"]);
-    let mut gateway = Gateway::start(dir.path(), &[port(dir.path(), "a", "format: wire")], free_port(), nobody);
+    let mut gateway =
+        Gateway::start(dir.path(), &[port(dir.path(), "a", "format: wire")], free_port(), nobody);
     boards.wait_all_acknowledged();
     let status = gateway.wait_status("the queue", |status| status["queue"]["readings"] == 200);
     assert_account(&status);

@@ -11,7 +11,13 @@ fn a_wire_board_needs_no_configuration_of_its_own() {
     let dir = TempDir::new().unwrap();
     let cloud = Cloud::start(dir.path());
     let log = Log::of(dir.path(), cloud.port, "serialgate/#");
-    let mut boards = Boards::start(dir.path(), "board", "wire", 50, &["--count", "100", "--uid", "0011223344556677", "--boot", "42", "--name", "greenhouse"]);
+    let mut boards = Boards::start(
+        dir.path(),
+        "board",
+        "wire",
+        50,
+        &["--count", "100", "--uid", "0011223344556677", "--boot", "42", "--name", "greenhouse"],
+    );
     let local = free_port();
     let gateway = Gateway::start(dir.path(), &[port(dir.path(), "board", "format: wire")], local, cloud.port);
     boards.wait_all_acknowledged();

@@ -327,7 +327,11 @@ pub(crate) fn compare(expected: &BTreeSet<String>, arrived: &[Arrived]) -> Verdi
     let mut duplicates = 0;
     for reading in arrived {
         if let Some(original) = first.get(reading.id.as_str()) {
-            assert_eq!((&original.device, original.seq), (&reading.device, reading.seq), "one id, two readings");
+            assert_eq!(
+                (&original.device, original.seq),
+                (&reading.device, reading.seq),
+                "one id, two readings"
+            );
             duplicates += 1;
             continue;
         }
