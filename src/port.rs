@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Ports: serial lines, opened and kept open, and what comes from them put into the queue.
 //!
 //! ```text
@@ -116,28 +115,3 @@ fn matches(pattern: &str) -> Vec<String> {
     let names = paths.flatten().filter(|path| !Path::is_dir(path));
     names.filter_map(|path| path.to_str().map(str::to_owned)).collect()
 }
-=======
-//! stub
-#![expect(missing_docs, unused)]
-use crate::{
-    config,
-    flow::Bulletin,
-    queue::Queue,
-    status::{self, Cell},
-};
-use tokio_util::sync::CancellationToken;
-pub struct Handles {
-    pub queue: Queue,
-    pub bulletin: Bulletin,
-    pub status: Cell<Vec<Cell<status::Port>>>,
-}
-pub struct Port;
-impl Port {
-    pub fn new(_: config::Port, _: Handles) -> Self {
-        Port
-    }
-    pub async fn run(self, stop: CancellationToken) {
-        stop.cancelled().await
-    }
-}
->>>>>>> main
