@@ -212,7 +212,7 @@ fn configuration(folder: &Path, cloud: &Cloud) -> Result<Config, ConfigError> {
 }
 
 fn verdict(ledger: &Ledger, peak: u64, cut_for: Duration, elapsed: Duration) -> Exit {
-    say(format_args!("\n{ledger}"));
+    say(format_args!("\n\n{ledger}"));
     let (cut_s, took_s) = (cut_for.as_secs_f64(), elapsed.as_secs_f64());
     say(format_args!(
         "  link cut for {cut_s:.1} s, highest backlog {peak} readings, all over after {took_s:.1} s"
