@@ -95,7 +95,9 @@ async fn keep_alive_is_enforced_also_while_messages_flow_to_the_client() {
         let end = loop {
             broker.local().publish(message("t", "x", Qos::AtMostOnce));
             match peer.hear_or_end().await {
-                Some(Packet::Publish(_)) => tokio::time::sleep(Duration::from_millis(500)).await,
+                Some(Packet::Publish(_)) if start.elapsed() < Duration::from_secs(10) => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
                 end => break end,
             }
         };
@@ -163,7 +165,7 @@ async fn subscriptions_of_a_session_are_limited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopping_broker_says_so_and_publishes_no_nonsense_after_it() {
+async fn a_stopping_broker_says_so() {
     let broker = broker();
     let stop = CancellationToken::new();
     for version in VERSIONS {
@@ -179,10 +181,28 @@ async fn a_stopping_broker_says_so_and_publishes_no_nonsense_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unread_input_does_not_eat_the_last_words() {
-    let mut peer = Peer::new(&broker(), Version::V5, "p").await;
-    let mut noise = vec![0x00, 0x00];
-    noise.resize(100_000, 0);
-    peer.say_bytes(&noise).await;
-    assert_eq!(peer.hear_end().await, Some(Reason::MALFORMED));
+async fn the_receive_maximum_counts_only_what_is_unacknowledged() {
+    let limits = Limits { receive_maximum: 2, ..Limits::default() };
+    let broker = Broker::new(limits, NoIntake);
+    let mut peer = Peer::new(&broker, Version::V5, "p").await;
+    for qos in LEVELS {
+        for _ in 0..5 {
+            peer.publish(message("t", "x", qos)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_more_is_read_from_a_client_that_does_not_read_its_answers() {
+    const TOO_MUCH: usize = 1 << 20;
+    let broker = broker();
+    let mut peer = Peer::open_until(&broker, Version::V5, CancellationToken::new(), 1000);
+    peer.say(Packet::Connect(Box::new(connect(Version::V5, "s")))).await;
+    peer.hear().await;
+    let pings = [0xC0, 0x00].repeat(500);
+    let mut taken = 0;
+    while timeout(MOMENT, peer.io.write_all(&pings)).await.is_ok() {
+        taken += pings.len();
+        assert!(taken < TOO_MUCH, "the broker would hold any number of answers");
+    }
 }
