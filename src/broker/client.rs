@@ -1,6 +1,7 @@
 //! The protocol with one connected client: packets in, bytes out. Knows no socket.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -173,6 +174,18 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Sends the acknowledgements that are ready.
+    pub(super) fn acknowledge_ready(&mut self, out: &mut BytesMut) -> Result<(), End> {
+        let mut at_once = Context::from_waker(Waker::noop());
+        loop {
+            let next = self.broker().lock().poll_ack(self.place(), &mut at_once);
+            match next {
+                Poll::Ready(next) => self.acknowledge(next?, out)?,
+                Poll::Pending => return Ok(()),
+            }
+        }
     }
 
     /// Sends the acknowledgement whose turn it is.

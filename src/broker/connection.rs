@@ -189,6 +189,7 @@ where
             took_any = true;
             client.take(packet, &mut self.output)?;
         };
+        client.acknowledge_ready(&mut self.output)?;
         client.fill(&mut self.output, WRITE_BYTES, now.into_std())?;
         shrink(&mut self.output);
         if reads {
