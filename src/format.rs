@@ -59,4 +59,10 @@ pub enum Reason {
     /// What stands under the device key is no name: neither text nor a number.
     #[error("device key holds neither text nor a number")]
     Device,
+    /// The object does not hold the device key.
+    #[error("object does not hold the device key")]
+    NoDevice,
+    /// More names of devices than one port may bring.
+    #[error("too many devices on one port")]
+    TooManyDevices,
 }

@@ -14,7 +14,7 @@ use crate::broker::{Broker, Limits, Listen};
 use crate::clock;
 use crate::config::Config;
 use crate::flow::{Bulletin, LocalPublish};
-use crate::port::{self, Port};
+use crate::port;
 use crate::publisher::{Publisher, TAP_CAPACITY};
 use crate::queue::{OpenError, Queue};
 use crate::status::{self, Cell, Status};
@@ -70,7 +70,7 @@ impl Tasks {
 pub struct StatusView {
     name: Arc<str>,
     started: Instant,
-    ports: Cell<Vec<Cell<status::Port>>>,
+    ports: status::Ports,
     queue: Queue,
     bridges: Vec<Cell<status::Bridge>>,
     broker: Broker,
@@ -85,7 +85,7 @@ impl StatusView {
             gateway: self.name.to_string(),
             uptime_s: self.started.elapsed().as_secs(),
             clock_synced: clock::synced(),
-            ports: self.ports.lock().iter().map(|port| port.lock().clone()).collect(),
+            ports: self.ports.document(clock::boottime_us()),
             queue: self.queue.status(),
             bridges: self
                 .bridges
@@ -139,21 +139,17 @@ impl Gateway {
         }
 
         let mut ports = Tasks::default();
-        let port_cells = Cell::default();
+        let port_status = status::Ports::default();
+        let handles = port::Handles::new(queue.clone(), bulletin, port_status.clone());
         for config in config.ports {
-            let handles = port::Handles {
-                queue: queue.clone(),
-                bulletin: bulletin.clone(),
-                status: port_cells.clone(),
-            };
             let stop = ports.stop.clone();
-            ports.spawn("port", Port::new(config, handles).run(stop));
+            ports.spawn("port", port::run(config, handles.clone(), stop));
         }
 
         let view = StatusView {
             name: config.gateway.into(),
             started: Instant::now(),
-            ports: port_cells,
+            ports: port_status,
             queue,
             bridges: bridge_cells,
             broker,

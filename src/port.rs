@@ -1,23 +1,117 @@
-//! stub
-#![expect(missing_docs, unused)]
-use crate::{
-    config,
-    flow::Bulletin,
-    queue::Queue,
-    status::{self, Cell},
-};
+//! Ports: serial lines, opened and kept open, and what comes from them put into the queue.
+//!
+//! ```text
+//!  board ══UART══> line ──bytes──> feed ──readings, gaps──> queue
+//!          <══════       <──bytes──   ──status, meta──────> bulletin
+//! ```
+//! Each line has a task of its own ([`line`]): it opens the device, reads whatever is there, hands it
+//! to the feed of its format ([`wire`], [`json`]), and waits for the device to come back when it is
+//! gone ([`watch`]). It never waits for the disk, the network or a board that does not listen.
+//!
+//! A port whose path is a pattern watches for matches and starts a line for each; a line stays,
+//! `absent` or not, until the daemon ends.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::flow::Bulletin;
+use crate::queue::Queue;
+use crate::status;
+
+pub mod boards;
+pub mod json;
+pub mod line;
+pub mod open;
+pub mod report;
+pub mod watch;
+pub mod wire;
+
+use self::boards::Boards;
+use self::line::Line;
+use self::watch::Watcher;
+
+/// Most lines that one pattern brings to life.
+const MATCHES_MAX: usize = 64;
+/// A pattern is looked at so often even if nothing seems to have changed.
+const RESCAN: Duration = Duration::from_secs(5);
+
+/// What all ports share.
+#[derive(Clone, Debug)]
 pub struct Handles {
+    /// Where readings and events go.
     pub queue: Queue,
+    /// Where devices' status and description are posted.
     pub bulletin: Bulletin,
-    pub status: Cell<Vec<Cell<status::Port>>>,
+    /// Where ports keep their counters.
+    pub status: status::Ports,
+    boards: Boards,
 }
-pub struct Port;
-impl Port {
-    pub fn new(_: config::Port, _: Handles) -> Self {
-        Port
+
+impl Handles {
+    /// Handles for all ports of the daemon.
+    #[must_use]
+    pub fn new(queue: Queue, bulletin: Bulletin, status: status::Ports) -> Self {
+        Self { queue, bulletin, status, boards: Boards::default() }
     }
-    pub async fn run(self, stop: CancellationToken) {
-        stop.cancelled().await
+}
+
+/// Runs one port of the configuration until `stop`.
+pub async fn run(config: config::Port, handles: Handles, stop: CancellationToken) {
+    if config.is_pattern() {
+        run_pattern(&config, &handles, &stop).await;
+    } else {
+        let path = config.path.clone();
+        Line::new(path, &config, handles).run(&stop).await;
     }
+}
+
+/// Runs a line for each match of a pattern.
+async fn run_pattern(config: &config::Port, handles: &Handles, stop: &CancellationToken) {
+    let mut lines = JoinSet::new();
+    let mut known = BTreeSet::new();
+    let mut watcher = Watcher::default();
+    // As long as nothing matches, the pattern itself stands in the status as an absent port.
+    let mut nobody = Some(handles.status.add(&config.path));
+    loop {
+        watcher.watch_pattern(&config.path);
+        for path in matches(&config.path) {
+            if known.len() < MATCHES_MAX && known.insert(path.clone()) {
+                nobody.take().inspect(|cell| handles.status.remove(cell));
+                tracing::info!(pattern = config.path, port = path, "port found");
+                let line = Line::new(path, config, handles.clone());
+                let stop = stop.clone();
+                lines.spawn(async move { line.run(&stop).await });
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = watcher.changed() => {}
+            () = tokio::time::sleep(RESCAN) => {}
+            Some(ended) = lines.join_next() => pass_on_panic(ended),
+        }
+    }
+    while let Some(ended) = lines.join_next().await {
+        pass_on_panic(ended);
+    }
+}
+
+/// A line that ended by a panic ends the port: a part that is half alive helps nobody.
+fn pass_on_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The paths that match now.
+fn matches(pattern: &str) -> Vec<String> {
+    let Ok(paths) = glob::glob(pattern) else { return Vec::new() };
+    let names = paths.flatten().filter(|path| !Path::is_dir(path));
+    names.filter_map(|path| path.to_str().map(str::to_owned)).collect()
 }

@@ -4,6 +4,7 @@
 //! field names are the contract of `status --json`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,49 @@ pub struct Port {
     pub last_frame_age_s: Option<f64>,
     /// The last trouble, in words.
     pub last_error: Option<String>,
+}
+
+/// The entries of all ports. A port whose path is a pattern adds one for each line it finds.
+#[derive(Clone, Debug, Default)]
+pub struct Ports(Cell<Vec<Cell<LivePort>>>);
+
+/// A port's entry, as its task keeps it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LivePort {
+    /// The entry; its `last_frame_age_s` is worked out when somebody looks.
+    pub port: Port,
+    /// When the last good frame came, in microseconds of the boot clock.
+    pub last_frame_us: Option<i64>,
+}
+
+impl Ports {
+    /// Adds an entry for the line at `path`, and returns its cell.
+    #[must_use]
+    pub fn add(&self, path: &str) -> Cell<LivePort> {
+        let port = Port { path: path.to_owned(), ..Port::default() };
+        let cell = Cell::new(LivePort { port, last_frame_us: None });
+        self.0.lock().push(cell.clone());
+        cell
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&self, cell: &Cell<LivePort>) {
+        self.0.lock().retain(|other| !Arc::ptr_eq(&other.0, &cell.0));
+    }
+
+    /// All entries, at `now_us` of the boot clock.
+    #[must_use]
+    pub fn document(&self, now_us: i64) -> Vec<Port> {
+        self.0.lock().iter().map(|cell| cell.lock().document(now_us)).collect()
+    }
+}
+
+impl LivePort {
+    fn document(&self, now_us: i64) -> Port {
+        let age = self.last_frame_us.and_then(|at| u64::try_from(now_us - at).ok());
+        let last_frame_age_s = age.map(|us| Duration::from_micros(us).as_secs_f64());
+        Port { last_frame_age_s, ..self.port.clone() }
+    }
 }
 
 /// What a port is doing.

@@ -1,5 +1,6 @@
 //! The rules of wire v1, "Host", one by one: what happens, and what the link does about it.
 
+use proptest::prelude::*;
 use serialgate_wire::{
     CallResult, Class, Decoder, Describe, DescribeReq, Exponent, Hello, Int, ItemWriter, Items, MAX_WIRE,
     Value,
@@ -422,5 +423,41 @@ fn devices_are_named_by_the_configuration_or_by_themselves() {
         rig.actions();
         let actions = rig.hear(Message::Hello(Hello { uid, firmware, ..HELLO }));
         assert_eq!(actions.last(), Some(&Action::Online(expected.into())));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_frame_makes_it_panic_or_call_without_end(
+        frames in prop::collection::vec(
+            (0u8..8, any::<u8>(), any::<[u32; 6]>(), prop::collection::vec(any::<u8>(), 0..40), 0i64..10 * S),
+            1..60,
+        ),
+    ) {
+        let mut rig = Rig::open();
+        for (kind, flags, [boot, oldest, next, dropped, uptime_ms, number], payload, wait) in frames {
+            // Few boots, so that sessions go on.
+            let boot = boot % 2;
+            rig.known = (flags & 4 != 0).then_some(Known {
+                mark: Mark { next: number, dropped },
+                safe: (flags & 8 != 0).then_some(boot),
+            });
+            let hello = Hello { boot, uptime_ms, oldest, next, dropped, channels: flags, ..HELLO };
+            let any = Frame { kind: Kind::new(kind), flags, boot8: low8(boot), seq: low16(number), payload: &payload };
+            let data = Frame { kind: Kind::DATA, ..any };
+            match kind {
+                0 => drop(rig.hear_from(low8(boot), &Message::Hello(hello))),
+                1 => drop(rig.hear_from(low8(boot), &Message::Unknown(data))),
+                2 => rig.link.safe(number),
+                3 => rig.link.lost(number, rig.now()),
+                4 => rig.link.refused(number, rig.now()),
+                5 => rig.link.refused_gap(number, rig.now()),
+                6 => rig.link.opened(rig.now()),
+                _ => drop(rig.hear_from(low8(boot), &Message::Unknown(any))),
+            }
+            rig.actions();
+            rig.wait(wait);
+            prop_assert!(rig.link.wake_at_us().is_none_or(|at| at > rig.us), "a due tick does its work");
+        }
     }
 }

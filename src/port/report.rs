@@ -1,0 +1,166 @@
+//! What a line tells the rest of the gateway: events, device status, its own status.
+
+use std::sync::Arc;
+
+use crate::config;
+use crate::queue::{Full, Queue, Ticket};
+use crate::reading::{Body, DeviceName, Event, EventKind, GapReason, Stamp};
+use crate::render::DeviceMeta;
+use crate::status::{Cell, LivePort, PortState};
+use crate::topic::Subject;
+
+use super::Handles;
+
+/// Most names of devices that one port shows in the status.
+pub const DEVICES_MAX: usize = 256;
+
+/// The voice of one line.
+#[derive(Debug)]
+pub struct Report {
+    path: Arc<str>,
+    handles: Handles,
+    cell: Cell<LivePort>,
+}
+
+/// What was counted since the last [`Report::count`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Good frames.
+    pub frames: u64,
+    /// Frames with a wrong check sum.
+    pub bad_check: u64,
+    /// Frames that could not be understood.
+    pub bad_decode: u64,
+    /// Good frames after bad ones.
+    pub resyncs: u64,
+}
+
+impl Report {
+    /// The voice of the line at `path`.
+    #[must_use]
+    pub fn new(path: &str, handles: Handles) -> Self {
+        let cell = handles.status.add(path);
+        Self { path: path.into(), handles, cell }
+    }
+
+    /// The line's path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.handles.queue
+    }
+
+    /// What all ports know of boards.
+    #[must_use]
+    pub fn boards(&self) -> &super::boards::Boards {
+        &self.handles.boards
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        self.handles.queue.clock().now()
+    }
+
+    /// Adds to the counters.
+    pub fn count(&self, counts: Counts, now: Stamp) {
+        let mut live = self.cell.lock();
+        live.port.bytes += counts.bytes;
+        live.port.frames += counts.frames;
+        live.port.bad_check += counts.bad_check;
+        live.port.bad_decode += counts.bad_decode;
+        live.port.resyncs += counts.resyncs;
+        if counts.frames > 0 {
+            live.last_frame_us = Some(now.us);
+        }
+    }
+
+    /// The last trouble, in words.
+    pub fn trouble(&self, error: String) {
+        self.cell.lock().port.last_error = Some(error);
+    }
+
+    /// The device went away.
+    pub fn disconnected(&self) {
+        self.cell.lock().port.disconnects += 1;
+    }
+
+    /// The line's new state.
+    pub fn state(&self, state: PortState) {
+        let before = std::mem::replace(&mut self.cell.lock().port.state, state);
+        // Silence is shown, but is no event: some sensors are silent for hours between two readings.
+        let silence = [before, state].contains(&PortState::Silent) && state != PortState::Absent;
+        if before != state && !silence {
+            let (path, state) = (self.path.to_string(), state.as_str().to_owned());
+            self.handles.queue.push(self.event(EventKind::Port { path, state }));
+        }
+    }
+
+    /// Readings `from` to `to` of `device` will not come; `lost` of them are lost. The ticket tells
+    /// when that is safely reported.
+    ///
+    /// # Errors
+    /// [`Full`]: there is no room to report it.
+    pub fn gap(&self, device: &DeviceName, from: u32, to: u32, lost: u32) -> Result<Ticket, Full> {
+        let ticket = self.handles.queue.push_ticketed(self.event(EventKind::Gap {
+            device: Arc::clone(device),
+            from_seq: from.into(),
+            to_seq: to.into(),
+            lost: lost.into(),
+            reason: GapReason::Device,
+        }))?;
+        tracing::warn!(port = &*self.path, device = &**device, from, to, lost, "readings lost by the device");
+        Ok(ticket)
+    }
+
+    /// `device` is there.
+    pub fn online(&self, device: &DeviceName) {
+        let mut live = self.cell.lock();
+        let devices = &mut live.port.device;
+        if devices.len() < DEVICES_MAX && !devices.iter().any(|known| **known == **device) {
+            devices.push(device.to_string());
+        }
+        drop(live);
+        tracing::info!(port = &*self.path, device = &**device, "device online");
+        self.handles.bulletin.post(Subject::Status(Arc::clone(device)), "online");
+    }
+
+    /// `device` is not there.
+    pub fn offline(&self, device: &DeviceName) {
+        tracing::info!(port = &*self.path, device = &**device, "device offline");
+        self.handles.bulletin.post(Subject::Status(Arc::clone(device)), "offline");
+    }
+
+    /// What is known of `device`.
+    pub fn describe(&self, device: &DeviceName, meta: DeviceMeta) {
+        let meta = DeviceMeta { port: Some(self.path.to_string()), ..meta };
+        self.handles.bulletin.post(Subject::Meta(Arc::clone(device)), meta.to_json());
+    }
+
+    /// A line that the device wrote for people.
+    pub fn device_log(&self, text: &str) {
+        tracing::debug!(target: "device", port = &*self.path, text, "device log");
+    }
+
+    fn event(&self, kind: EventKind) -> Body {
+        let queue = &self.handles.queue;
+        Body::Event(Event { id: queue.name(), at: queue.clock().now(), kind })
+    }
+}
+
+/// The name that `config` gives to what speaks on the line at `path`, if it gives one.
+#[must_use]
+pub fn configured_name(config: &config::Port, path: &str) -> Option<DeviceName> {
+    let by_path = || match config.format {
+        config::Format::Json if config.device_key.is_none() => config::Port::device_at(path),
+        config::Format::Json | config::Format::Wire => None,
+    };
+    config.device.clone().or_else(by_path).map(Into::into)
+}
