@@ -40,12 +40,11 @@ use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::Bulletin;
 use crate::mqtt::packet::{Connect, Publish, Qos, Reason, Will};
-use crate::publisher::OFFLINE;
 use crate::queue::{Consumer, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
-use crate::topic::{Forward, Subject, Topics};
+use crate::topic::{Forward, OFFLINE, Subject, Topics};
 
 use self::alive::KEEP_ALIVE;
 use self::link::{Connection, Dialer, Failure};

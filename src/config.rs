@@ -170,7 +170,8 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError::Invalid(with_file(problems, file.as_ref())));
         }
-        config.resolve(file.as_ref().parent().unwrap_or(Path::new("")));
+        let folder = file.as_ref().parent().filter(|folder| !folder.as_os_str().is_empty());
+        config.resolve(folder.unwrap_or(Path::new(".")));
         Ok(config)
     }
 

@@ -17,12 +17,7 @@ use crate::flow::{Bulletin, LocalPublish};
 use crate::mqtt::packet::{Publish, Qos};
 use crate::reading::{Body, Reading};
 use crate::render;
-use crate::topic::{Subject, Topics};
-
-/// Payload of a `status` topic while the gateway or device is there.
-pub const ONLINE: &str = "online";
-/// Payload of a `status` topic while it is not.
-pub const OFFLINE: &str = "offline";
+use crate::topic::{OFFLINE, ONLINE, Subject, Topics};
 
 /// How many live copies may wait for the publisher before new ones are missed: about two seconds
 /// at the highest rate that we promise.

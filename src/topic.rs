@@ -72,6 +72,11 @@ pub fn slug(text: &str) -> Option<String> {
 /// Longest slug, in bytes.
 pub const SLUG_MAX: usize = 64;
 
+/// Payload of a `status` topic while the gateway or the device is there.
+pub const ONLINE: &str = "online";
+/// Payload of a `status` topic while it is not; also the gateway's last will.
+pub const OFFLINE: &str = "offline";
+
 /// What the gateway says about itself and its devices with retained messages: the newest word
 /// counts, and is rebuilt rather than stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -146,6 +146,20 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
 }
 
 #[test]
+fn relative_paths_begin_at_the_folder_of_the_file() {
+    for (file, path, expected) in [
+        ("/etc/s/serialgate.yaml", "q.db", "/etc/s/q.db"),
+        ("/etc/s/serialgate.yaml", "/var/q.db", "/var/q.db"),
+        ("conf/s.yaml", "./q.db", "conf/q.db"),
+        ("s.yaml", "q.db", "./q.db"),
+    ] {
+        let config = Config::parse(&format!("queue: {{path: {path}}}"), file).unwrap();
+        assert_eq!(config.queue.path, Path::new(expected), "{path} in {file}");
+        assert_ne!(config.queue.path.parent(), Some(Path::new("")), "{path} in {file}");
+    }
+}
+
+#[test]
 fn a_json_device_without_a_name_is_called_after_its_line() {
     let device = |port: &str| parse(&format!("ports: [{{path: {port}}}]")).ports[0].device.clone();
     assert_eq!(device("/dev/ttyUSB0, format: json").as_deref(), Some("ttyusb0"));

@@ -536,13 +536,12 @@ proptest! {
                     at_broker.remove(&id);
                     pair.ack(id, Reason(if version == Version::V3 { 0 } else { reason }));
                 }
-                Step::Ack(..) => {}
                 Step::Chatter(id) if id > 0 && !at_broker.contains_key(&id) => {
                     pair.ack(id, Reason::SUCCESS);
                     pair.say(&Packet::PubComp(Ack::ok(PacketId::new(id).unwrap()))).unwrap();
                     pair.say(&Packet::Publish(Box::new(Publish::new("x", "y", Qos::AtMostOnce, false)))).unwrap();
                 }
-                Step::Chatter(_) => {}
+                Step::Ack(..) | Step::Chatter(_) => {}
                 Step::Pass(seconds) => cut = pair.pass(SECOND * seconds.into()).is_err(),
                 Step::Cut => cut = true,
             }

@@ -1,0 +1,40 @@
+# What people do with this repository. `make` alone lists the targets.
+
+CARGO  ?= cargo
+CONFIG ?= serialgate.yaml
+PROGRAM = target/release/serialgate
+
+# Where rustup puts cargo; a shell that has not been restarted since does not know.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test build run fmt lint
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## Build, then show the whole story with no hardware: an outage, a backlog, a ledger
+	$(PROGRAM) demo
+
+build: ## Build the program: target/release/serialgate
+	scripts/setup build
+	$(CARGO) build --release --locked
+
+run: build ## Build and run the gateway with CONFIG=FILE (default: serialgate.yaml)
+	$(PROGRAM) run --config $(CONFIG)
+
+setup: ## Install what the tests need (apt; as root or through sudo)
+	scripts/setup test
+
+test: ## Install what is needed, then check format, lints and all tests
+	scripts/setup test
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --locked
+
+fmt: ## Format all code
+	$(CARGO) fmt --all
+
+lint: ## Check format and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings

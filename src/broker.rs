@@ -1,0 +1,246 @@
+//! The local MQTT broker: 3.1.1 and 5.0 on one port, for the clients of the LAN and for our own
+//! publisher.
+//!
+//! ```text
+//! listener ── connection (one task each) ── client ──┐
+//!                                                    ├─ state: sessions, router, retained
+//! Local::publish (publisher, bridges' downlink) ─────┘        (one mutex, short steps)
+//!                                    client ── Intake ──> queue, for what a bridge forwards
+//! ```
+//!
+//! `routing`, `session`, `filter`, `trie`, `retained` and `message` are pure. `state` puts them
+//! together and knows who is connected; `client` speaks the protocol for one connection, without a
+//! socket; `connection` and `listener` move the bytes.
+//!
+//! It is a tap on the durable path, not a stage of it: sessions and retained messages live in
+//! memory and are gone after a restart. A client's message that a bridge forwards goes into the
+//! queue first, and is acknowledged when it is safe there. Everything has a limit ([`Limits`]);
+//! what does not fit is dropped and counted, never waited for.
+
+mod acks;
+mod aliases;
+mod client;
+mod connection;
+mod end;
+mod filter;
+mod holder;
+mod intake;
+mod listener;
+mod message;
+mod retained;
+mod routing;
+mod session;
+mod state;
+#[cfg(test)]
+mod tests;
+mod trie;
+
+pub use intake::{Intake, NoIntake};
+pub use listener::Listen;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::mqtt::packet::{Connect, Publish, Reason};
+use crate::queue::{Full, Ticket};
+use crate::status;
+use state::{Attached, Farewell, Place, State};
+
+/// What the broker allows. What goes over a limit is refused, or dropped and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Sessions, connected or not. Beyond them the one that was offline for longest is forgotten.
+    pub sessions: usize,
+    /// Subscriptions of one session.
+    pub subscriptions: usize,
+    /// Bytes of the largest packet that is taken.
+    pub packet_bytes: u32,
+    /// Messages that wait for one client.
+    pub queue_messages: usize,
+    /// Bytes that wait for one client.
+    pub queue_bytes: usize,
+    /// Bytes that wait for all clients together.
+    pub all_queues_bytes: usize,
+    /// Messages under way to one client, unacknowledged.
+    pub in_flight: u16,
+    /// Messages under way from one client, unacknowledged.
+    pub receive_maximum: u16,
+    /// Retained messages.
+    pub retained_messages: usize,
+    /// Bytes of retained messages.
+    pub retained_bytes: usize,
+}
+
+impl Default for Limits {
+    /// Enough for a few hundred clients on a machine with 512 MiB.
+    fn default() -> Self {
+        const MIB: usize = 1 << 20;
+        Self {
+            connections: 500,
+            sessions: 2000,
+            subscriptions: 1000,
+            packet_bytes: 1 << 20,
+            queue_messages: 10_000,
+            queue_bytes: 4 * MIB,
+            all_queues_bytes: 32 * MIB,
+            in_flight: 100,
+            receive_maximum: 256,
+            retained_messages: 10_000,
+            retained_bytes: 16 * MIB,
+        }
+    }
+}
+
+/// The broker. Cheap to clone; all clones are the same broker.
+#[derive(Clone)]
+pub struct Broker(Arc<Inner>);
+
+struct Inner {
+    limits: Limits,
+    intake: Box<dyn Intake>,
+    connections: Arc<Semaphore>,
+    state: Mutex<State>,
+    /// Told when the next deadline of a session may have changed.
+    deadline_changed: Notify,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// A broker without clients. What a bridge wants of its clients' messages goes to `intake`.
+    #[must_use]
+    pub fn new(limits: Limits, intake: impl Intake + 'static) -> Self {
+        Self(Arc::new(Inner {
+            limits,
+            intake: Box::new(intake),
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            state: Mutex::new(State::new(limits)),
+            deadline_changed: Notify::new(),
+        }))
+    }
+
+    /// A way in for our own parts.
+    #[must_use]
+    pub fn local(&self) -> Local {
+        Local(self.clone())
+    }
+
+    /// The numbers for `status`.
+    #[must_use]
+    pub fn stats(&self) -> status::Broker {
+        self.lock().stats()
+    }
+
+    /// Serves `listeners` until `stop`, then tells the clients and closes their connections.
+    /// Without listeners it serves our own parts only.
+    pub async fn serve(&self, listeners: Vec<Listen>, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn(listener::run(self.clone(), listener, stop.clone()));
+        }
+        self.keep_deadlines(&stop).await;
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "listener ended");
+            }
+        }
+    }
+
+    /// Ends sessions and publishes wills when they are due.
+    async fn keep_deadlines(&self, stop: &CancellationToken) {
+        loop {
+            let next = self.lock().next_deadline();
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {
+                    let now = now();
+                    let wills = self.lock().expire(now);
+                    for (session, will) in wills {
+                        self.publish_will(will, session, now);
+                    }
+                }
+                () = self.0.deadline_changed.notified() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// A client connects.
+    fn enter(&self, connect: &Connect, wake: Arc<Notify>) -> Result<Attached, Reason> {
+        let now = now();
+        let mut attached = self.lock().attach(connect, wake, now)?;
+        if let Some(will) = attached.will.take() {
+            self.publish_will(will, attached.place.session, now);
+        }
+        Ok(attached)
+    }
+
+    /// A client's connection is over.
+    fn leave(&self, place: Place, farewell: Farewell) {
+        let now = now();
+        let will = self.lock().detach(place, farewell, now);
+        if let Some(will) = will {
+            self.publish_will(will, place.session, now);
+        }
+        self.0.deadline_changed.notify_one();
+    }
+
+    /// A client publishes: first into the queue, if a bridge wants it, then to the subscribers.
+    /// Tells how many of those there are.
+    fn publish(&self, publish: Publish, place: Place, now: Instant) -> Result<(Option<Ticket>, usize), Full> {
+        let ticket = self.0.intake.offer(&publish)?;
+        let reached = self.lock().publish(publish, Some(place.session), now);
+        Ok((ticket, reached))
+    }
+
+    /// Nobody waits for a will's acknowledgement: if the queue is full, the queue's own counters
+    /// do not know of it, so it counts as dropped here.
+    fn publish_will(&self, will: Publish, session: routing::SessionKey, now: Instant) {
+        let taken = self.0.intake.offer(&will);
+        let mut state = self.lock();
+        if taken.is_err() {
+            state.count_dropped();
+        }
+        state.publish(will, Some(session), now);
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Publishes for our own parts: to the broker's clients only, never back into the queue.
+#[derive(Clone, Debug)]
+pub struct Local(Broker);
+
+impl Local {
+    /// Publishes to all clients that subscribed, as far as they have room. Never blocks.
+    pub fn publish(&self, publish: Publish) {
+        self.0.lock().publish(publish, None, now());
+    }
+}
+
+/// Now, on the runtime's clock: tests may stop it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,156 @@
+//! PUBACKs and PUBRECs that a client has coming, in the order of its PUBLISHes.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use crate::mqtt::packet::{PacketId, Reason};
+use crate::queue::{Safe, Ticket};
+
+/// The acknowledgements of one session that have not been sent. Those that are ready wait for
+/// those before them that are not (MQTT 5.0, 4.6).
+#[derive(Debug, Default)]
+pub(super) struct Acks {
+    waiting: VecDeque<(Due, Verdict)>,
+    /// PUBRECs that an earlier connection did not get. The client has to send the message again,
+    /// on this one, to get it.
+    left_over: HashMap<PacketId, Verdict>,
+}
+
+/// Which acknowledgement is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// PUBACK.
+    PubAck(PacketId),
+    /// PUBREC.
+    PubRec(PacketId),
+}
+
+/// What it says, or what it depends on.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// That.
+    Known(Reason),
+    /// Success, once the message is safe.
+    WhenSafe(Ticket),
+}
+
+/// An acknowledgement whose turn has come.
+pub(super) type Next = Result<(Due, Reason), Lost>;
+
+/// The queue gave a message up: it must not be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost(pub(super) Due);
+
+impl Acks {
+    /// An acknowledgement is due after all those that are.
+    pub(super) fn push(&mut self, due: Due, verdict: Verdict) {
+        self.waiting.push_back((due, verdict));
+    }
+
+    /// A QoS 2 message came again before it was safe. Its PUBREC is due: here already, or to be
+    /// taken over from an earlier connection.
+    pub(super) fn push_again(&mut self, id: PacketId) {
+        if let Some(verdict) = self.left_over.remove(&id) {
+            self.push(Due::PubRec(id), verdict);
+        }
+    }
+
+    /// The client released that id, so it waits for nothing.
+    pub(super) fn released(&mut self, id: PacketId) {
+        self.left_over.remove(&id);
+    }
+
+    /// The connection is over. PUBACKs and refusals die with it: the client will publish again.
+    pub(super) fn disconnected(&mut self) {
+        for (due, verdict) in self.waiting.drain(..) {
+            match (due, &verdict) {
+                (Due::PubRec(_), Verdict::Known(reason)) if reason.is_failure() => {}
+                (Due::PubRec(id), _) => drop(self.left_over.insert(id, verdict)),
+                (Due::PubAck(_), _) => {}
+            }
+        }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The first one, as soon as it is ready; never while there is none.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let Some((due, verdict)) = self.waiting.front_mut() else { return Poll::Pending };
+        let due = *due;
+        let answer = match verdict {
+            Verdict::Known(reason) => Ok((due, *reason)),
+            Verdict::WhenSafe(ticket) => match ready!(Pin::new(ticket).poll(cx)) {
+                Ok(Safe::Delivered | Safe::Durable) => Ok((due, Reason::SUCCESS)),
+                Err(_) => Err(Lost(due)),
+            },
+        };
+        self.waiting.pop_front();
+        Poll::Ready(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn id(n: u16) -> PacketId {
+        PacketId::new(n).unwrap()
+    }
+
+    fn poll(acks: &mut Acks) -> Poll<Next> {
+        acks.poll_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn what_is_ready_waits_for_what_came_before_it() {
+        let mut acks = Acks::default();
+        let (safe, ticket) = oneshot::channel();
+        acks.push(Due::PubAck(id(1)), Verdict::WhenSafe(ticket));
+        acks.push(Due::PubRec(id(2)), Verdict::Known(Reason::NO_SUBSCRIBERS));
+        assert_eq!(poll(&mut acks), Poll::Pending);
+        safe.send(Safe::Durable).unwrap();
+        assert_eq!(poll(&mut acks), Poll::Ready(Ok((Due::PubAck(id(1)), Reason::SUCCESS))));
+        assert_eq!(poll(&mut acks), Poll::Ready(Ok((Due::PubRec(id(2)), Reason::NO_SUBSCRIBERS))));
+        assert_eq!(poll(&mut acks), Poll::Pending);
+    }
+
+    #[test]
+    fn a_message_given_up_is_lost() {
+        let mut acks = Acks::default();
+        let (safe, ticket) = oneshot::channel();
+        acks.push(Due::PubAck(id(1)), Verdict::WhenSafe(ticket));
+        drop(safe);
+        assert_eq!(poll(&mut acks), Poll::Ready(Err(Lost(Due::PubAck(id(1))))));
+    }
+
+    #[test]
+    fn over_a_reconnection_only_qos_2_goes_on_and_only_when_it_comes_again() {
+        let mut acks = Acks::default();
+        let (once, ticket) = oneshot::channel();
+        acks.push(Due::PubAck(id(1)), Verdict::WhenSafe(ticket));
+        let (exactly, ticket) = oneshot::channel();
+        acks.push(Due::PubRec(id(2)), Verdict::WhenSafe(ticket));
+        acks.push(Due::PubRec(id(3)), Verdict::Known(Reason::SUCCESS));
+        acks.push(Due::PubRec(id(4)), Verdict::Known(Reason::QUOTA));
+        acks.disconnected();
+        assert_eq!(acks.len(), 0);
+        assert!(once.send(Safe::Durable).is_err(), "nobody waits for it");
+        exactly.send(Safe::Durable).unwrap();
+        assert_eq!(poll(&mut acks), Poll::Pending);
+        for n in [2, 2, 3, 4] {
+            acks.push_again(id(n));
+        }
+        assert_eq!(poll(&mut acks), Poll::Ready(Ok((Due::PubRec(id(2)), Reason::SUCCESS))));
+        assert_eq!(poll(&mut acks), Poll::Ready(Ok((Due::PubRec(id(3)), Reason::SUCCESS))));
+        assert_eq!(poll(&mut acks), Poll::Pending);
+    }
+}

@@ -1,0 +1,314 @@
+//! The protocol with one connected client: packets in, bytes out. Knows no socket.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::sync::Notify;
+
+use super::acks::{self, Acks, Due, Lost, Verdict};
+use super::aliases::{Aliases, MAXIMUM, Names};
+use super::end::End;
+use super::filter::Filter;
+use super::session::{Outbound, PubRel, Session};
+use super::state::{Farewell, Place, TakenOver};
+use super::{Broker, now};
+use crate::mqtt::codec::Codec;
+use crate::mqtt::packet::{
+    Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Subscribe, Version,
+};
+use crate::mqtt::session::Arrival;
+
+/// One connected client.
+#[derive(Debug)]
+pub(super) struct Client {
+    seat: Seat,
+    codec: Codec,
+    version: Version,
+    keep_alive: Option<Duration>,
+    /// The session had no expiry at CONNECT, so DISCONNECT cannot give it one.
+    ends_with_connection: bool,
+    aliases: Aliases,
+    names: Names,
+}
+
+/// A connection's hold on its session: lets go of it however the connection ends, by a panic too.
+#[derive(Debug)]
+struct Seat {
+    broker: Broker,
+    place: Place,
+    farewell: Farewell,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.broker.leave(self.place, self.farewell);
+    }
+}
+
+impl Client {
+    /// The client of a CONNECT, with its CONNACK in `out`. `wake` is told when there is something
+    /// to send.
+    ///
+    /// # Errors
+    /// The broker does not take it; `out` holds the CONNACK that says so.
+    pub(super) fn enter(
+        broker: &Broker,
+        mut codec: Codec,
+        mut connect: Connect,
+        wake: Arc<Notify>,
+        out: &mut BytesMut,
+    ) -> Result<Self, End> {
+        let assigned = connect.client_id.is_empty();
+        if assigned {
+            connect.client_id = format!("serialgate-{}", uuid::Uuid::new_v4().simple()).into();
+        }
+        if let Some(bytes) = connect.maximum_packet_size {
+            codec.set_peer_maximum(bytes);
+        }
+        let attached = match broker.enter(&connect, wake) {
+            Ok(attached) => attached,
+            Err(reason) => {
+                refuse(&mut codec, reason, out);
+                return Err(End::Refused { reason, why: "too many sessions" });
+            }
+        };
+        // Until it has its CONNACK, nobody knows of its will.
+        let farewell = Farewell { drops_will: true, session_expiry_s: None };
+        let mut seat = Seat { broker: broker.clone(), place: attached.place, farewell };
+        let limits = broker.limits();
+        let answer = ConnAck {
+            receive_maximum: limits.receive_maximum,
+            maximum_packet_size: Some(limits.packet_bytes),
+            topic_alias_maximum: MAXIMUM,
+            assigned_client_id: assigned.then(|| Arc::clone(&connect.client_id)),
+            ..ConnAck::new(Reason::SUCCESS, attached.is_resumed)
+        };
+        codec.encode(&Packet::ConnAck(Box::new(answer)), out)?;
+        seat.farewell.drops_will = false;
+        Ok(Self {
+            seat,
+            codec,
+            version: connect.version,
+            // One and a half times what was agreed (MQTT 5.0, 3.1.2.10).
+            keep_alive: match connect.keep_alive_s {
+                0 => None,
+                seconds => Some(Duration::from_millis(u64::from(seconds) * 1500)),
+            },
+            ends_with_connection: connect.session_expiry_s == 0,
+            aliases: Aliases::default(),
+            names: Names::new(connect.topic_alias_maximum),
+        })
+    }
+
+    /// How long the client may be silent.
+    pub(super) fn keep_alive(&self) -> Option<Duration> {
+        self.keep_alive
+    }
+
+    /// Its session.
+    pub(super) fn place(&self) -> Place {
+        self.seat.place
+    }
+
+    /// Whether to let it wait before taking more from it. Over 5.0 the receive maximum does that.
+    pub(super) fn must_wait(&self) -> Result<bool, End> {
+        if self.version == Version::V5 {
+            return Ok(false);
+        }
+        let due = self.broker().lock().with_acks(self.place(), |acks| acks.len())?;
+        Ok(due >= usize::from(self.broker().limits().receive_maximum))
+    }
+
+    /// The next packet in `input`.
+    pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Packet>, End> {
+        Ok(self.codec.decode(input)?)
+    }
+
+    /// Does what a packet asks for, and puts what it says to it in `out`.
+    pub(super) fn take(&mut self, packet: Packet, out: &mut BytesMut) -> Result<(), End> {
+        match packet {
+            Packet::Publish(publish) => self.publish(*publish)?,
+            Packet::PubAck(ack) => self.with_session(|session| session.puback(ack.id))?,
+            Packet::PubRec(ack) => match self.with_session(|session| session.pubrec(ack))? {
+                PubRel::None => {}
+                PubRel::Known => self.send(&Packet::PubRel(Ack::ok(ack.id)), out)?,
+                PubRel::Unknown => self.send(&Packet::PubRel(not_found(ack.id)), out)?,
+            },
+            Packet::PubRel(ack) => {
+                let is_known = self.with_session(|session| session.incoming.release(ack.id))?;
+                self.with_acks(|acks| acks.released(ack.id))?;
+                let answer = if is_known { Ack::ok(ack.id) } else { not_found(ack.id) };
+                self.send(&Packet::PubComp(answer), out)?;
+            }
+            Packet::PubComp(ack) => self.with_session(|session| session.pubcomp(ack.id))?,
+            Packet::Subscribe(subscribe) => {
+                let reasons = self.subscribe(&subscribe)?;
+                self.send(&Packet::SubAck(subscribe.id, reasons), out)?;
+            }
+            Packet::Unsubscribe(id, filters) => {
+                let reasons = self.broker().lock().unsubscribe(self.place(), &filters)?;
+                self.send(&Packet::UnsubAck(id, reasons), out)?;
+            }
+            Packet::PingReq => self.send(&Packet::PingResp, out)?,
+            Packet::Disconnect(disconnect) => return Err(self.goodbye(&disconnect)),
+            Packet::Connect(_) => return Err(End::protocol("a second CONNECT")),
+            Packet::Auth => return Err(End::protocol("AUTH without an authentication method")),
+            Packet::ConnAck(_) | Packet::SubAck(..) | Packet::UnsubAck(..) | Packet::PingResp => {
+                return Err(End::protocol("a packet that only a server sends"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts messages for the client in `out`, until that holds `enough` bytes or nothing is left
+    /// that may be sent now.
+    pub(super) fn fill(&mut self, out: &mut BytesMut, enough: usize, now: Instant) -> Result<(), End> {
+        while out.len() < enough {
+            let next = self.broker().lock().next_outbound(self.place(), now)?;
+            match next {
+                Some(Outbound::Publish(publish)) => self.deliver(*publish, out)?,
+                Some(Outbound::Release(id)) => self.send(&Packet::PubRel(Ack::ok(id)), out)?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the acknowledgement whose turn it is.
+    pub(super) fn acknowledge(&mut self, next: acks::Next, out: &mut BytesMut) -> Result<(), End> {
+        match next {
+            Ok((Due::PubAck(id), reason)) => {
+                self.with_session(|session| session.incoming.acknowledged())?;
+                self.send(&Packet::PubAck(Ack { id, reason }), out)
+            }
+            Ok((Due::PubRec(id), reason)) => {
+                self.with_session(|session| session.incoming.recorded(id))?;
+                self.send(&Packet::PubRec(Ack { id, reason }), out)
+            }
+            Err(Lost(due)) => {
+                if let Due::PubRec(id) = due {
+                    self.with_session(|session| session.incoming.refused(id))?;
+                }
+                Err(End::Refused { reason: Reason::FAILED, why: "a message could not be made safe" })
+            }
+        }
+    }
+
+    /// Lets go of the session and, over 5.0, puts the reason in `out`.
+    pub(super) fn leave(mut self, end: &End, out: &mut BytesMut) {
+        if let Some(reason) = end.reason() {
+            // What this reason code cannot be said with, or the client cannot take, stays unsaid.
+            let _ = self.codec.encode(&Packet::Disconnect(Disconnect::new(reason)), out);
+        }
+    }
+
+    fn publish(&mut self, mut publish: Publish) -> Result<(), End> {
+        self.broker().lock().count_received();
+        self.aliases.resolve(&mut publish)?;
+        publish.dup = false;
+        match (publish.qos, publish.id.take()) {
+            (Qos::AtLeastOnce, Some(id)) => {
+                self.with_session(|session| session.incoming.publish_once_or_more())??;
+                self.accept(publish, Due::PubAck(id))
+            }
+            (Qos::ExactlyOnce, Some(id)) => {
+                match self.with_session(|session| session.incoming.publish_once(id))?? {
+                    Arrival::New => self.accept(publish, Due::PubRec(id)),
+                    Arrival::Pending => Ok(self.with_acks(|acks| acks.push_again(id))?),
+                    Arrival::Recorded => self.push_ack(Due::PubRec(id), Verdict::Known(Reason::SUCCESS)),
+                }
+            }
+            _ => {
+                // Of QoS 0, what the queue has no room for is counted there.
+                let _ = self.broker().publish(publish, self.place(), now());
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a message of QoS 1 or 2 that has not been taken before.
+    fn accept(&mut self, publish: Publish, due: Due) -> Result<(), End> {
+        let verdict = match self.broker().publish(publish, self.place(), now()) {
+            Ok((Some(ticket), _)) => Verdict::WhenSafe(ticket),
+            Ok((None, 0)) => Verdict::Known(Reason::NO_SUBSCRIBERS),
+            Ok((None, _)) => Verdict::Known(Reason::SUCCESS),
+            Err(_full) => {
+                if let Due::PubRec(id) = due {
+                    self.with_session(|session| session.incoming.refused(id))?;
+                }
+                if self.version == Version::V3 {
+                    // 3.1.1 has no word for it: the client must come back and send it again.
+                    return Err(End::Refused { reason: Reason::QUOTA, why: "the queue is full" });
+                }
+                Verdict::Known(Reason::QUOTA)
+            }
+        };
+        self.push_ack(due, verdict)
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Vec<Reason>, End> {
+        let shares = |text: &str| Filter::parse(text).is_some_and(|filter| filter.group.is_some());
+        if subscribe.filters.iter().any(|wanted| wanted.no_local && shares(&wanted.filter)) {
+            return Err(End::protocol("no local on a shared subscription"));
+        }
+        Ok(self.broker().lock().subscribe(self.place(), subscribe)?)
+    }
+
+    fn goodbye(&mut self, disconnect: &Disconnect) -> End {
+        if self.ends_with_connection && disconnect.session_expiry_s.is_some_and(|seconds| seconds > 0) {
+            return End::protocol("a session without expiry cannot be given one");
+        }
+        self.seat.farewell = Farewell {
+            drops_will: disconnect.reason == Reason::SUCCESS,
+            session_expiry_s: disconnect.session_expiry_s,
+        };
+        End::Goodbye
+    }
+
+    fn deliver(&mut self, mut publish: Publish, out: &mut BytesMut) -> Result<(), End> {
+        let new_alias = self.names.apply(&mut publish);
+        let packet = Packet::Publish(Box::new(publish));
+        match self.codec.encode(&packet, out) {
+            Ok(()) => {
+                self.names.settle(new_alias);
+                Ok(())
+            }
+            // For this client the message is as good as delivered (MQTT 5.0, 3.1.2.11.4).
+            Err(_) => {
+                let Packet::Publish(publish) = packet else { return Ok(()) };
+                Ok(self.broker().lock().unsendable(self.place(), publish.id)?)
+            }
+        }
+    }
+
+    fn send(&mut self, packet: &Packet, out: &mut BytesMut) -> Result<(), End> {
+        Ok(self.codec.encode(packet, out)?)
+    }
+
+    fn push_ack(&mut self, due: Due, verdict: Verdict) -> Result<(), End> {
+        Ok(self.with_acks(|acks| acks.push(due, verdict))?)
+    }
+
+    fn with_session<R>(&self, step: impl FnOnce(&mut Session) -> R) -> Result<R, TakenOver> {
+        self.broker().lock().with_session(self.place(), step)
+    }
+
+    fn with_acks<R>(&self, step: impl FnOnce(&mut Acks) -> R) -> Result<R, TakenOver> {
+        self.broker().lock().with_acks(self.place(), step)
+    }
+
+    fn broker(&self) -> &Broker {
+        &self.seat.broker
+    }
+}
+
+fn not_found(id: PacketId) -> Ack {
+    Ack { id, reason: Reason::ID_NOT_FOUND }
+}
+
+/// Answers a CONNECT with a refusal, where the version has words for it.
+pub(super) fn refuse(codec: &mut Codec, reason: Reason, out: &mut BytesMut) {
+    // To a reason that has no place in a CONNACK, closing the connection is the answer.
+    let _ = codec.encode(&Packet::ConnAck(Box::new(ConnAck::new(reason, false))), out);
+}

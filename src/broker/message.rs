@@ -1,0 +1,78 @@
+//! A message inside the broker, and one client's copy of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::mqtt::packet::{Publish, Qos};
+use crate::reading::Properties;
+
+/// A message as it was published; all its copies share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) topic: Arc<str>,
+    pub(super) payload: Bytes,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) properties: Properties,
+    /// From when on nobody wants it any more.
+    pub(super) expires: Option<Instant>,
+}
+
+impl Message {
+    /// What a client or one of our own parts publishes at `now`.
+    pub(super) fn new(publish: Publish, now: Instant) -> Self {
+        Self {
+            topic: publish.topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            properties: publish.properties,
+            expires: publish.expiry_s.and_then(|s| now.checked_add(Duration::from_secs(s.into()))),
+        }
+    }
+
+    /// Whether it is too late to send it.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Roughly what it costs in memory, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let user: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 32).sum();
+        size_of::<Self>() + self.topic.len() + self.payload.len() + user
+    }
+}
+
+/// One client's copy of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Delivery {
+    pub(super) message: Arc<Message>,
+    /// The lower of what was published and what was subscribed.
+    pub(super) qos: Qos,
+    /// As the client will see it.
+    pub(super) retain: bool,
+    /// Of all its subscriptions that match.
+    pub(super) subscription_ids: Vec<u32>,
+}
+
+impl Delivery {
+    /// The packet, without packet id, at `now`.
+    pub(super) fn to_publish(&self, now: Instant) -> Publish {
+        let message = &self.message;
+        Publish {
+            expiry_s: message.expires.map(|expires| seconds_left(expires, now)),
+            subscription_ids: self.subscription_ids.clone(),
+            properties: message.properties.clone(),
+            ..Publish::new(Arc::clone(&message.topic), message.payload.clone(), self.qos, self.retain)
+        }
+    }
+}
+
+/// Whole seconds, rounded up: a message must not expire early for having travelled.
+fn seconds_left(expires: Instant, now: Instant) -> u32 {
+    let left = expires.saturating_duration_since(now);
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,267 @@
+//! What the broker remembers for one client, connected or not. Pure.
+//!
+//! The messages for the client wait in three places, and leave in this order: those that an
+//! earlier connection left unacknowledged, the retained messages of new subscriptions, and the
+//! queue. Retained messages are looked up when their turn comes, so a subscription to ten thousand
+//! of them costs nothing and none of them can be crowded out.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::filter::Filter;
+use super::message::Delivery;
+use super::retained::Retained;
+use crate::mqtt::packet::{Ack, PacketId, Publish, Qos, SubscribeFilter};
+use crate::mqtt::session::{Incoming, Outgoing, Recorded, Resend};
+
+/// How much may wait for one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Messages in the queue.
+    pub(super) messages: usize,
+    /// Bytes, messages under way included.
+    pub(super) bytes: usize,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Messages under way to the client.
+    outgoing: Outgoing<Delivery>,
+    /// Messages under way from the client.
+    pub(super) incoming: Incoming,
+    queue: VecDeque<Delivery>,
+    replays: VecDeque<Replay>,
+    /// Bytes of `outgoing` and `queue`.
+    bytes: usize,
+    /// What the client subscribed to, as it wrote it.
+    pub(super) filters: BTreeSet<Arc<str>>,
+    /// Seconds that it outlives the connection; `u32::MAX` for ever.
+    pub(super) expiry_s: u32,
+}
+
+/// Retained messages that a subscription still has to get.
+#[derive(Debug)]
+struct Replay {
+    filter: Arc<str>,
+    qos: Qos,
+    subscription_id: Option<u32>,
+    /// The topic up to which it got them.
+    after: Option<Arc<str>>,
+}
+
+/// What to send to the client next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outbound {
+    /// A PUBLISH.
+    Publish(Box<Publish>),
+    /// A PUBREL.
+    Release(PacketId),
+}
+
+impl Session {
+    /// A new session, before its first connection.
+    pub(super) fn new() -> Self {
+        Self {
+            outgoing: Outgoing::new(1),
+            incoming: Incoming::new(1),
+            queue: VecDeque::new(),
+            replays: VecDeque::new(),
+            bytes: 0,
+            filters: BTreeSet::new(),
+            expiry_s: 0,
+        }
+    }
+
+    /// The client is connected and takes `window` messages at a time; it may have `maximum`
+    /// messages unacknowledged. What the last connection left open is sent again.
+    pub(super) fn connected(&mut self, window: u16, maximum: u16, expiry_s: u32) {
+        self.outgoing.reconnect(window);
+        self.incoming.reconnect(maximum);
+        self.expiry_s = expiry_s;
+    }
+
+    /// The connection is gone: messages of QoS 0 do not wait for the next one.
+    pub(super) fn disconnected(&mut self) {
+        self.retain_queued(|delivery| delivery.qos != Qos::AtMostOnce);
+    }
+
+    /// Puts a message in the queue. The oldest ones give way to it where there is no room; tells
+    /// how many were dropped.
+    pub(super) fn enqueue(&mut self, delivery: Delivery, room: Room, now: Instant) -> u64 {
+        let bytes = delivery.message.bytes();
+        let fits = |session: &Self| {
+            session.queue.len() < room.messages && session.bytes.saturating_add(bytes) <= room.bytes
+        };
+        let mut dropped = 0;
+        if !fits(self) {
+            self.retain_queued(|delivery| !delivery.message.is_expired(now));
+        }
+        while !fits(self) {
+            dropped += 1;
+            let Some(oldest) = self.queue.pop_front() else { return dropped };
+            self.release_bytes(Some(oldest));
+        }
+        self.bytes += bytes;
+        self.queue.push_back(delivery);
+        dropped
+    }
+
+    /// Remembers to send the retained messages that match a subscription's filter.
+    pub(super) fn replay(&mut self, wanted: &SubscribeFilter, subscription_id: Option<u32>) {
+        self.replays.retain(|replay| replay.filter != wanted.filter);
+        self.replays.push_back(Replay {
+            filter: Arc::clone(&wanted.filter),
+            qos: wanted.qos,
+            subscription_id,
+            after: None,
+        });
+    }
+
+    /// Forgets retained messages that a subscription did not get yet.
+    pub(super) fn stop_replay(&mut self, filter: &str) {
+        self.replays.retain(|replay| &*replay.filter != filter);
+    }
+
+    /// What to send next; `None` when there is nothing, or the client has to acknowledge something
+    /// first.
+    pub(super) fn next(&mut self, retained: &Retained, now: Instant) -> Option<Outbound> {
+        if let Some(resend) = self.outgoing.next_resend() {
+            return Some(match resend {
+                Resend::Publish(id, delivery) => {
+                    let publish = Publish { id: Some(id), dup: true, ..delivery.to_publish(now) };
+                    Outbound::Publish(Box::new(publish))
+                }
+                Resend::Release(id) => Outbound::Release(id),
+            });
+        }
+        self.next_retained(retained, now).or_else(|| self.next_queued(now))
+    }
+
+    /// The message could not be sent to this client and is over.
+    pub(super) fn unsendable(&mut self, id: Option<PacketId>) {
+        let message = id.and_then(|id| self.outgoing.forget(id));
+        self.release_bytes(message);
+    }
+
+    /// A PUBACK from the client.
+    pub(super) fn puback(&mut self, id: PacketId) {
+        let message = self.outgoing.puback(id);
+        self.release_bytes(message);
+    }
+
+    /// A PUBREC from the client: whether and how to answer with PUBREL.
+    pub(super) fn pubrec(&mut self, ack: Ack) -> PubRel {
+        match self.outgoing.pubrec(ack) {
+            Recorded::Released(message) => {
+                self.release_bytes(message);
+                PubRel::Known
+            }
+            Recorded::Refused(message) => {
+                self.release_bytes(message);
+                PubRel::None
+            }
+            Recorded::Unknown => PubRel::Unknown,
+        }
+    }
+
+    /// A PUBCOMP from the client.
+    pub(super) fn pubcomp(&mut self, id: PacketId) {
+        self.outgoing.pubcomp(id);
+    }
+
+    /// What waits for the client, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many messages would be lost with the session.
+    pub(super) fn waiting(&self) -> u64 {
+        u64::try_from(self.queue.len() + self.outgoing.len()).unwrap_or(u64::MAX)
+    }
+
+    fn next_retained(&mut self, retained: &Retained, now: Instant) -> Option<Outbound> {
+        loop {
+            let replay = self.replays.front_mut()?;
+            let topics = Filter::parse(&replay.filter).map_or("", |filter| filter.topics);
+            let Some(message) = retained.next_match(topics, replay.after.as_deref(), now) else {
+                self.replays.pop_front();
+                continue;
+            };
+            let qos = replay.qos.min(message.qos);
+            if qos != Qos::AtMostOnce && !self.outgoing.has_room() {
+                return None;
+            }
+            replay.after = Some(Arc::clone(&message.topic));
+            let delivery = Delivery {
+                message: Arc::clone(message),
+                qos,
+                retain: true,
+                subscription_ids: replay.subscription_id.into_iter().collect(),
+            };
+            self.bytes += delivery.message.bytes();
+            return self.sent(delivery, now);
+        }
+    }
+
+    fn next_queued(&mut self, now: Instant) -> Option<Outbound> {
+        loop {
+            let next = self.queue.front()?;
+            let expired = next.message.is_expired(now);
+            if !expired && next.qos != Qos::AtMostOnce && !self.outgoing.has_room() {
+                return None;
+            }
+            let delivery = self.queue.pop_front()?;
+            if !expired {
+                return self.sent(delivery, now);
+            }
+            self.release_bytes(Some(delivery));
+        }
+    }
+
+    /// Hands out a message whose bytes are counted and for which there is room.
+    fn sent(&mut self, delivery: Delivery, now: Instant) -> Option<Outbound> {
+        let publish = delivery.to_publish(now);
+        let id = match delivery.qos {
+            Qos::AtMostOnce => {
+                self.release_bytes(Some(delivery));
+                None
+            }
+            qos => match self.outgoing.send(delivery, qos) {
+                Ok(id) => Some(id),
+                Err(delivery) => {
+                    self.queue.push_front(delivery);
+                    return None;
+                }
+            },
+        };
+        Some(Outbound::Publish(Box::new(Publish { id, ..publish })))
+    }
+
+    fn retain_queued(&mut self, mut keep: impl FnMut(&Delivery) -> bool) {
+        let mut freed = 0;
+        self.queue.retain(|delivery| {
+            let kept = keep(delivery);
+            freed += if kept { 0 } else { delivery.message.bytes() };
+            kept
+        });
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+
+    fn release_bytes(&mut self, message: Option<Delivery>) {
+        let freed = message.map_or(0, |delivery| delivery.message.bytes());
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+}
+
+/// How to answer a PUBREC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PubRel {
+    /// Not at all: the client refused the message.
+    None,
+    /// With success.
+    Known,
+    /// With "packet id not found", over 5.0.
+    Unknown,
+}

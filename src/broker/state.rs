@@ -1,0 +1,271 @@
+//! All sessions, and what happens to them: connected, taken over, left, expired, forgotten.
+//!
+//! One mutex guards this, locked for one step at a time and never across a wait. A connection
+//! holds a [`Place`]: once somebody else has the session, every step through it is
+//! [`TakenOver`], so a new connection never waits for the task of the old one.
+
+mod presence;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::Limits;
+use super::acks::{self, Acks};
+use super::filter::Filter;
+use super::message::{Delivery, Message};
+use super::retained::Retained;
+use super::routing::{Router, SessionKey, Subscription};
+use super::session::{Outbound, Room, Session};
+use crate::mqtt::packet::{PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
+use crate::status;
+
+use presence::Presence;
+pub(super) use presence::{Attached, Farewell};
+
+/// The broker's memory.
+#[derive(Debug)]
+pub(super) struct State {
+    limits: Limits,
+    router: Router,
+    sessions: HashMap<SessionKey, Entry>,
+    by_client: HashMap<Arc<str>, SessionKey>,
+    /// When something is due for a session without connection: its will, or its end.
+    deadlines: BTreeSet<(Instant, SessionKey)>,
+    next_key: u64,
+    next_generation: u64,
+    online: u64,
+    /// Bytes that wait in all sessions.
+    held_bytes: usize,
+    received: u64,
+    sent: u64,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    client_id: Arc<str>,
+    session: Session,
+    acks: Acks,
+    presence: Presence,
+    /// What of [`State::held_bytes`] it accounts for.
+    counted_bytes: usize,
+}
+
+/// One connection's claim to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) session: SessionKey,
+    generation: u64,
+}
+
+/// The session belongs to another connection now, or is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TakenOver;
+
+impl State {
+    /// No sessions.
+    pub(super) fn new(limits: Limits) -> Self {
+        let retained = Retained::new(limits.retained_messages, limits.retained_bytes);
+        Self {
+            limits,
+            router: Router::new(retained),
+            sessions: HashMap::new(),
+            by_client: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            next_key: 0,
+            next_generation: 0,
+            online: 0,
+            held_bytes: 0,
+            received: 0,
+            sent: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Routes a message; how many sessions it goes to.
+    pub(super) fn publish(&mut self, publish: Publish, from: Option<SessionKey>, now: Instant) -> usize {
+        let message = Arc::new(Message::new(publish, now));
+        if message.retain && self.router.retain(&message, now).is_err() {
+            self.dropped += 1;
+        }
+        let sessions = &self.sessions;
+        let is_online =
+            |key| sessions.get(&key).is_some_and(|entry| matches!(entry.presence, Presence::Online { .. }));
+        let deliveries = self.router.route(&message, from, is_online);
+        let reached = deliveries.len();
+        for (key, delivery) in deliveries {
+            self.deliver(key, delivery, now);
+        }
+        reached
+    }
+
+    /// A message came from a client.
+    pub(super) fn count_received(&mut self) {
+        self.received += 1;
+    }
+
+    /// A message could not be passed on.
+    pub(super) fn count_dropped(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Subscribes to each filter of a SUBSCRIBE; a reason code for each.
+    pub(super) fn subscribe(&mut self, place: Place, wanted: &Subscribe) -> Result<Vec<Reason>, TakenOver> {
+        self.entry(place)?;
+        Ok(wanted
+            .filters
+            .iter()
+            .map(|filter| self.subscribe_to(place.session, filter, wanted.subscription_id))
+            .collect())
+    }
+
+    /// Ends subscriptions; a reason code for each.
+    pub(super) fn unsubscribe(
+        &mut self,
+        place: Place,
+        filters: &[Arc<str>],
+    ) -> Result<Vec<Reason>, TakenOver> {
+        self.entry(place)?;
+        Ok(filters
+            .iter()
+            .map(|text| {
+                let Some(filter) = Filter::parse(text) else { return Reason::NO_SUBSCRIPTION };
+                if let Some(entry) = self.sessions.get_mut(&place.session) {
+                    entry.session.filters.remove(text);
+                    entry.session.stop_replay(text);
+                }
+                let existed = self.router.unsubscribe(place.session, filter);
+                if existed { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION }
+            })
+            .collect())
+    }
+
+    /// What to send to the client next.
+    pub(super) fn next_outbound(
+        &mut self,
+        place: Place,
+        now: Instant,
+    ) -> Result<Option<Outbound>, TakenOver> {
+        self.entry(place)?;
+        let Some(entry) = self.sessions.get_mut(&place.session) else { return Err(TakenOver) };
+        let next = entry.session.next(&self.router.retained, now);
+        self.sent += u64::from(matches!(next, Some(Outbound::Publish(_))));
+        self.recount(place.session);
+        Ok(next)
+    }
+
+    /// What the client was to be sent does not fit into a packet that it takes.
+    pub(super) fn unsendable(&mut self, place: Place, id: Option<PacketId>) -> Result<(), TakenOver> {
+        self.sent = self.sent.saturating_sub(1);
+        self.dropped += 1;
+        self.with_session(place, |session| session.unsendable(id))
+    }
+
+    /// Lets `step` work on the session.
+    pub(super) fn with_session<R>(
+        &mut self,
+        place: Place,
+        step: impl FnOnce(&mut Session) -> R,
+    ) -> Result<R, TakenOver> {
+        let result = step(&mut self.entry(place)?.session);
+        self.recount(place.session);
+        Ok(result)
+    }
+
+    /// Lets `step` work on the acknowledgements that the client has coming.
+    pub(super) fn with_acks<R>(
+        &mut self,
+        place: Place,
+        step: impl FnOnce(&mut Acks) -> R,
+    ) -> Result<R, TakenOver> {
+        Ok(step(&mut self.entry(place)?.acks))
+    }
+
+    /// The next acknowledgement for the client, once it is ready.
+    pub(super) fn poll_ack(
+        &mut self,
+        place: Place,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<acks::Next, TakenOver>> {
+        match self.entry(place) {
+            Ok(entry) => entry.acks.poll_next(cx).map(Ok),
+            Err(TakenOver) => Poll::Ready(Err(TakenOver)),
+        }
+    }
+
+    /// The numbers for `status`.
+    pub(super) fn stats(&self) -> status::Broker {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        status::Broker {
+            clients: self.online,
+            subscriptions: count(self.router.subscriptions()),
+            retained: count(self.router.retained.len()),
+            received: self.received,
+            sent: self.sent,
+            dropped: self.dropped,
+        }
+    }
+
+    fn entry(&mut self, place: Place) -> Result<&mut Entry, TakenOver> {
+        let entry = self.sessions.get_mut(&place.session).ok_or(TakenOver)?;
+        match entry.presence {
+            Presence::Online { generation, .. } if generation == place.generation => Ok(entry),
+            _ => Err(TakenOver),
+        }
+    }
+
+    fn subscribe_to(&mut self, key: SessionKey, wanted: &SubscribeFilter, id: Option<u32>) -> Reason {
+        let Some(filter) = Filter::parse(&wanted.filter) else { return Reason::FILTER_INVALID };
+        let Some(Entry { session, .. }) = self.sessions.get_mut(&key) else { return Reason::FAILED };
+        let is_known = session.filters.contains(&wanted.filter);
+        if !is_known && session.filters.len() >= self.limits.subscriptions {
+            return Reason::QUOTA;
+        }
+        session.filters.insert(Arc::clone(&wanted.filter));
+        let subscription = Subscription {
+            qos: wanted.qos,
+            no_local: wanted.no_local,
+            retain_as_published: wanted.retain_as_published,
+            id,
+        };
+        self.router.subscribe(key, filter, subscription);
+        let replays = match wanted.retain_handling {
+            RetainHandling::AtSubscribe => true,
+            RetainHandling::AtSubscribeNew => !is_known,
+            RetainHandling::Never => false,
+        };
+        // Shared subscriptions get no retained messages (MQTT 5.0, 4.8.2).
+        if replays && filter.group.is_none() {
+            session.replay(wanted, id);
+        }
+        Reason(wanted.qos as u8)
+    }
+
+    fn deliver(&mut self, key: SessionKey, delivery: Delivery, now: Instant) {
+        let Some(entry) = self.sessions.get_mut(&key) else { return };
+        match &entry.presence {
+            Presence::Online { wake, .. } => wake.notify_one(),
+            // Messages of QoS 0 are for those who are there.
+            Presence::Offline { .. } if delivery.qos == Qos::AtMostOnce => return,
+            Presence::Offline { .. } => {}
+        }
+        let free = self.limits.all_queues_bytes.saturating_sub(self.held_bytes);
+        let room = Room {
+            messages: self.limits.queue_messages,
+            bytes: self.limits.queue_bytes.min(entry.session.bytes().saturating_add(free)),
+        };
+        self.dropped += entry.session.enqueue(delivery, room, now);
+        self.recount(key);
+    }
+
+    /// Brings `held_bytes` up to date after a change to a session.
+    fn recount(&mut self, key: SessionKey) {
+        if let Some(entry) = self.sessions.get_mut(&key) {
+            let bytes = entry.session.bytes();
+            self.held_bytes = (self.held_bytes + bytes).saturating_sub(entry.counted_bytes);
+            entry.counted_bytes = bytes;
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Values by topic filter, found by topic.
+
+use std::collections::HashMap;
+
+use super::filter::MAX_LEVELS;
+
+/// A tree of filter levels. Wildcards are levels like any other; only the search treats them
+/// apart. The work of a search is bounded by the filters that could match, not by all there are.
+#[derive(Debug)]
+pub(super) struct Trie<V> {
+    root: Node<V>,
+}
+
+#[derive(Debug)]
+struct Node<V> {
+    children: HashMap<Box<str>, Node<V>>,
+    value: Option<V>,
+}
+
+impl<V> Node<V> {
+    fn new() -> Self {
+        Self { children: HashMap::new(), value: None }
+    }
+
+    fn is_bare(&self) -> bool {
+        self.children.is_empty() && self.value.is_none()
+    }
+}
+
+impl<V: Default> Trie<V> {
+    /// Without any filter.
+    pub(super) fn new() -> Self {
+        Self { root: Node::new() }
+    }
+
+    /// The value of `filter`, made if there is none. Of a filter deeper than [`MAX_LEVELS`] the
+    /// rest forms the last level: the tree, and the recursion over it, is never deeper.
+    pub(super) fn entry(&mut self, filter: &str) -> &mut V {
+        let mut node = &mut self.root;
+        for level in levels(filter) {
+            node = node.children.entry(level.into()).or_insert_with(Node::new);
+        }
+        node.value.get_or_insert_with(V::default)
+    }
+
+    /// Lets `change` work on the value of `filter`, which is removed if it says `false` to keeping
+    /// it. `None` if there is no such filter.
+    pub(super) fn update<R>(&mut self, filter: &str, change: impl FnOnce(&mut V) -> (R, bool)) -> Option<R> {
+        update(&mut self.root, &mut levels(filter), change)
+    }
+
+    /// Shows `visit` the value of every filter that matches `topic`, whose wildcards at the first
+    /// level do not see topics that begin with `$` (MQTT 5.0, 4.7.2).
+    pub(super) fn visit_matches(&mut self, topic: &str, visit: &mut impl FnMut(&mut V)) {
+        descend(&mut self.root, Some(topic), !topic.starts_with('$'), MAX_LEVELS, visit);
+    }
+}
+
+fn levels(filter: &str) -> impl Iterator<Item = &str> {
+    filter.splitn(MAX_LEVELS, '/')
+}
+
+fn update<'a, V, R>(
+    node: &mut Node<V>,
+    levels: &mut impl Iterator<Item = &'a str>,
+    change: impl FnOnce(&mut V) -> (R, bool),
+) -> Option<R> {
+    let Some(level) = levels.next() else {
+        let (result, keep) = change(node.value.as_mut()?);
+        if !keep {
+            node.value = None;
+        }
+        return Some(result);
+    };
+    let child = node.children.get_mut(level)?;
+    let result = update(child, levels, change);
+    if child.is_bare() {
+        node.children.remove(level);
+    }
+    result
+}
+
+fn descend<V>(
+    node: &mut Node<V>,
+    rest: Option<&str>,
+    wildcards: bool,
+    depth: usize,
+    visit: &mut impl FnMut(&mut V),
+) {
+    // `a/#` matches `a` as well, so this comes before the end of the topic.
+    if wildcards && let Some(value) = node.children.get_mut("#").and_then(|all| all.value.as_mut()) {
+        visit(value);
+    }
+    let Some(rest) = rest else {
+        if let Some(value) = &mut node.value {
+            visit(value);
+        }
+        return;
+    };
+    let Some(depth) = depth.checked_sub(1) else { return };
+    let (level, rest) = match rest.split_once('/') {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (rest, None),
+    };
+    if let Some(child) = node.children.get_mut(level) {
+        descend(child, rest, true, depth, visit);
+    }
+    if wildcards && let Some(child) = node.children.get_mut("+") {
+        descend(child, rest, true, depth, visit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::topic;
+
+    fn found(trie: &mut Trie<Vec<String>>, topic: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        trie.visit_matches(topic, &mut |filters| found.extend(filters.iter().cloned()));
+        found.sort();
+        found
+    }
+
+    fn levels() -> impl Strategy<Value = String> {
+        prop::collection::vec("[ab]?|\\$x", 1..5).prop_map(|levels| levels.join("/"))
+    }
+
+    fn filters() -> impl Strategy<Value = String> {
+        let closed =
+            prop::collection::vec("[ab]?|\\+|\\$x", 1..5).prop_map(|levels| levels.join("/")).boxed();
+        let open = closed.clone().prop_map(|filter| filter + "/#");
+        prop_oneof![5 => closed, 3 => open, 1 => Just("#".to_owned())]
+    }
+
+    proptest! {
+        #[test]
+        fn the_search_finds_what_matching_one_by_one_finds(
+            filters in prop::collection::btree_set(filters(), 0..20),
+            gone in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+            topic in levels().prop_filter("a topic is not empty", |topic| !topic.is_empty()),
+        ) {
+            let mut trie: Trie<Vec<String>> = Trie::new();
+            let mut left: Vec<String> = filters.into_iter().collect();
+            for filter in &left {
+                trie.entry(filter).push(filter.clone());
+            }
+            for index in gone {
+                if !left.is_empty() {
+                    let filter = left.remove(index.index(left.len()));
+                    prop_assert_eq!(trie.update(&filter, |_| ((), false)), Some(()));
+                    prop_assert_eq!(trie.update(&filter, |_| ((), false)), None);
+                }
+            }
+            let mut expected: Vec<String> =
+                left.iter().filter(|filter| topic::matches(filter, &topic)).cloned().collect();
+            expected.sort();
+            prop_assert_eq!(found(&mut trie, &topic), expected);
+            for filter in &left {
+                trie.update(filter, |_| ((), false));
+            }
+            prop_assert!(trie.root.is_bare(), "empty branches are cut");
+        }
+    }
+
+    #[test]
+    fn the_deepest_topics_do_no_harm() {
+        let mut trie: Trie<Vec<String>> = Trie::new();
+        let deep = "/".repeat(topic::MAX_BYTES);
+        trie.entry("#").push("#".into());
+        trie.entry(&deep).push("deep".into());
+        assert_eq!(found(&mut trie, &deep), ["#"]);
+        assert_eq!(trie.update(&deep, |_| ((), false)), Some(()));
+    }
+}

@@ -1,0 +1,302 @@
+//! The status document as one screen of text. Pure.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::config::units::print_size;
+use crate::status::{Bridge, BridgeState, Port, Queue, QueueState, Status};
+
+/// Widest column of names, in characters; longer ones lose their middle.
+const MAX_NAME_CHARS: usize = 44;
+
+/// Renders `status`, a line feed at the end of each line.
+pub(super) fn render(status: &Status) -> String {
+    let mut lines = vec![head(status), String::new()];
+    lines.extend(ports(&status.ports));
+    lines.push(String::new());
+    lines.extend(queue(&status.queue));
+    lines.push(String::new());
+    lines.extend(bridges(&status.bridges));
+    let broker = &status.broker;
+    lines.push(String::new());
+    lines.push(format!(
+        "Local broker: {}, {}, {} retained; {} received, {} sent, {} dropped",
+        count(broker.clients, "client"),
+        count(broker.subscriptions, "subscription"),
+        broker.retained,
+        broker.received,
+        broker.sent,
+        broker.dropped,
+    ));
+    lines.iter().fold(String::new(), |mut text, line| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", line.trim_end());
+        text
+    })
+}
+
+fn head(status: &Status) -> String {
+    let clock = if status.clock_synced { "clock synchronised" } else { "CLOCK NEVER SYNCHRONISED" };
+    let up = age(Duration::from_secs(status.uptime_s));
+    format!("serialgate {} on {}, up {up}, {clock}", status.version, status.gateway)
+}
+
+fn ports(ports: &[Port]) -> Vec<String> {
+    if ports.is_empty() {
+        return vec![String::from("Ports: none")];
+    }
+    let mut rows = vec![["PORT", "STATE", "LAST", "FRAMES", "BAD", "GONE", "DEVICES"].map(str::to_owned)];
+    rows.extend(ports.iter().map(|port| {
+        [
+            shorten(&port.path),
+            port.state.as_str().to_owned(),
+            seconds(port.last_frame_age_s),
+            port.frames.to_string(),
+            (port.bad_check + port.bad_decode).to_string(),
+            port.disconnects.to_string(),
+            port.device.join(" "),
+        ]
+    }));
+    let errors = ports.iter().filter_map(|port| trouble(&port.path, port.last_error.as_deref()));
+    table(&rows).into_iter().chain(errors).collect()
+}
+
+fn queue(queue: &Queue) -> Vec<String> {
+    let state = match queue.state {
+        QueueState::Ok => "ok",
+        QueueState::Degraded => "DEGRADED: the disk does not take our writes",
+        QueueState::Full => "FULL",
+    };
+    let dropped = &queue.dropped;
+    vec![
+        format!(
+            "Queue: {state}; {} waiting ({} in memory only), {} on disk, oldest {}",
+            queue.readings,
+            queue.volatile,
+            size(queue.bytes),
+            seconds(queue.oldest_age_s),
+        ),
+        format!(
+            "  {} accepted = {} delivered + {} dropped ({} full, {} expired, {} corrupt) + {} waiting",
+            queue.accepted,
+            queue.delivered,
+            dropped.total(),
+            dropped.full,
+            dropped.expired,
+            dropped.corrupt,
+            queue.readings,
+        ),
+        format!("  {}, {} written since start", count(queue.commits, "commit"), size(queue.flash_bytes)),
+    ]
+}
+
+fn bridges(bridges: &[Bridge]) -> Vec<String> {
+    if bridges.is_empty() {
+        return vec![String::from("Bridges: none")];
+    }
+    let mut rows =
+        vec![["BRIDGE", "STATE", "FOR", "BACKLOG", "IN FLIGHT", "DELIVERED", "ETA"].map(str::to_owned)];
+    rows.extend(bridges.iter().map(|bridge| {
+        [
+            shorten(&bridge.name),
+            bridge_state(bridge.state).to_owned(),
+            age(Duration::from_secs(bridge.since_s)),
+            bridge.backlog.to_string(),
+            bridge.in_flight.to_string(),
+            bridge.delivered.to_string(),
+            bridge.eta_s.map_or_else(|| String::from("-"), |eta| age(Duration::from_secs(eta))),
+        ]
+    }));
+    let errors = bridges.iter().filter_map(|bridge| trouble(&bridge.name, bridge.last_error.as_deref()));
+    table(&rows).into_iter().chain(errors).collect()
+}
+
+fn bridge_state(state: BridgeState) -> &'static str {
+    match state {
+        BridgeState::Connected => "connected",
+        BridgeState::Connecting => "connecting",
+        BridgeState::Backoff => "backoff",
+        BridgeState::Paused => "paused",
+    }
+}
+
+fn trouble(name: &str, error: Option<&str>) -> Option<String> {
+    error.map(|error| format!("  {}: {error}", shorten(name)))
+}
+
+/// Rows as lines: the first two columns and the last to the left, numbers to the right.
+fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            let left = column < 2 || column == N - 1;
+            if left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A long name without its middle: both ends of a by-id link tell something.
+fn shorten(name: &str) -> String {
+    let length = name.chars().count();
+    if length <= MAX_NAME_CHARS {
+        return name.to_owned();
+    }
+    let end = MAX_NAME_CHARS / 2;
+    let start = MAX_NAME_CHARS - end - 1;
+    name.chars().take(start).chain(['…']).chain(name.chars().skip(length - end)).collect()
+}
+
+fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// A size with three digits or so.
+fn size(bytes: u64) -> String {
+    let unit = [1_u64 << 30, 1 << 20, 1 << 10].into_iter().find(|unit| bytes >= 10 * unit).unwrap_or(1);
+    print_size(bytes / unit * unit)
+}
+
+/// A time span in at most two units.
+fn age(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}min {}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {}min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+fn seconds(seconds: Option<f64>) -> String {
+    match seconds.map(Duration::try_from_secs_f64) {
+        None | Some(Err(_)) => String::from("-"),
+        Some(Ok(span)) if span < Duration::from_secs(10) => format!("{:.1}s", span.as_secs_f64()),
+        Some(Ok(span)) => age(span),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::status::{Broker, Dropped, PortState};
+
+    fn status() -> Status {
+        Status {
+            version: "0.1.0".into(),
+            gateway: "greenhouse".into(),
+            uptime_s: 93_784,
+            clock_synced: true,
+            ports: Vec::new(),
+            queue: Queue::default(),
+            bridges: Vec::new(),
+            broker: Broker::default(),
+        }
+    }
+
+    #[test]
+    fn a_busy_gateway_fits_on_a_screen() {
+        let open = Port {
+            path: "/dev/serial/by-id/usb-Arduino__www.arduino.cc__0043_7523230313535-if00".into(),
+            state: PortState::Open,
+            device: vec!["shed-1a2b".into(), "roof-9f00".into()],
+            frames: 12_345,
+            bad_check: 2,
+            bad_decode: 1,
+            last_frame_age_s: Some(0.21),
+            ..Port::default()
+        };
+        let busy = Port {
+            path: "/dev/ttyUSB1".into(),
+            state: PortState::Busy,
+            disconnects: 1,
+            last_error: Some("held by minicom (pid 812)".into()),
+            ..Port::default()
+        };
+        let cloud = Bridge {
+            name: "cloud".into(),
+            state: BridgeState::Backoff,
+            since_s: 75,
+            backlog: 3600,
+            delivered: 8745,
+            last_error: Some("connection refused".into()),
+            ..Bridge::default()
+        };
+        let spare = Bridge {
+            name: "spare".into(),
+            state: BridgeState::Connected,
+            since_s: 4000,
+            backlog: 12,
+            in_flight: 12,
+            delivered: 12_333,
+            eta_s: Some(1),
+            ..Bridge::default()
+        };
+        let queue = Queue {
+            readings: 3600,
+            bytes: 123_456,
+            oldest_age_s: Some(75.5),
+            volatile: 4,
+            accepted: 12_348,
+            delivered: 8745,
+            dropped: Dropped { full: 2, expired: 1, corrupt: 0 },
+            commits: 301,
+            flash_bytes: 50_000_000,
+            state: QueueState::Ok,
+        };
+        let broker = Broker { clients: 1, subscriptions: 2, retained: 7, received: 0, sent: 99, dropped: 0 };
+        let status =
+            Status { ports: vec![open, busy], queue, bridges: vec![cloud, spare], broker, ..status() };
+        assert_snapshot!(render(&status), @r"
+        serialgate 0.1.0 on greenhouse, up 1d 2h, clock synchronised
+
+        PORT                                          STATE  LAST  FRAMES  BAD  GONE  DEVICES
+        /dev/serial/by-id/usb…043_7523230313535-if00  open   0.2s   12345    3     0  shed-1a2b roof-9f00
+        /dev/ttyUSB1                                  busy      -       0    0     1
+          /dev/ttyUSB1: held by minicom (pid 812)
+
+        Queue: ok; 3600 waiting (4 in memory only), 120KiB on disk, oldest 1min 15s
+          12348 accepted = 8745 delivered + 3 dropped (2 full, 1 expired, 0 corrupt) + 3600 waiting
+          301 commits, 47MiB written since start
+
+        BRIDGE  STATE           FOR  BACKLOG  IN FLIGHT  DELIVERED  ETA
+        cloud   backoff    1min 15s     3600          0       8745  -
+        spare   connected   1h 6min       12         12      12333  1s
+          cloud: connection refused
+
+        Local broker: 1 client, 2 subscriptions, 7 retained; 0 received, 99 sent, 0 dropped
+        ");
+    }
+
+    #[test]
+    fn an_idle_gateway_says_what_it_lacks() {
+        assert_snapshot!(render(&Status { clock_synced: false, uptime_s: 3, ..status() }), @r"
+        serialgate 0.1.0 on greenhouse, up 3s, CLOCK NEVER SYNCHRONISED
+
+        Ports: none
+
+        Queue: ok; 0 waiting (0 in memory only), 0B on disk, oldest -
+          0 accepted = 0 delivered + 0 dropped (0 full, 0 expired, 0 corrupt) + 0 waiting
+          0 commits, 0B written since start
+
+        Bridges: none
+
+        Local broker: 0 clients, 0 subscriptions, 0 retained; 0 received, 0 sent, 0 dropped
+        ");
+    }
+
+    #[test]
+    fn odd_numbers_do_no_harm() {
+        for odd in [f64::NAN, f64::INFINITY, -1.0] {
+            assert_eq!(seconds(Some(odd)), "-");
+        }
+        assert_eq!(size(u64::MAX), "17179869183GiB");
+        assert_eq!(shorten(&"é".repeat(100)).chars().count(), MAX_NAME_CHARS);
+    }
+}

@@ -1,0 +1,209 @@
+//! The wiring: every part, every handle between parts, in one place.
+//!
+//! Parts start downstream first, so that none has a neighbour that is not there yet, and stop
+//! upstream first, so that what is on its way still arrives.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::bridge::{self, Bridge};
+use crate::broker::{Broker, Limits, Listen};
+use crate::clock;
+use crate::config::Config;
+use crate::flow::{Bulletin, LocalPublish};
+use crate::port::{self, Port};
+use crate::publisher::{Publisher, TAP_CAPACITY};
+use crate::queue::{OpenError, Queue};
+use crate::status::{self, Cell, Status};
+use crate::topic::Topics;
+
+/// All parts of one kind together may take so long to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    view: StatusView,
+    ports: Tasks,
+    bridges: Tasks,
+    local: Tasks,
+}
+
+/// The tasks of one kind of part.
+#[derive(Debug, Default)]
+struct Tasks {
+    running: JoinSet<&'static str>,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        self.running.spawn(async move {
+            part.await;
+            name
+        });
+    }
+
+    /// Waits for a task to end; for ever where there is none.
+    async fn first_end(&mut self) -> String {
+        match self.running.join_next().await {
+            Some(Ok(name)) => name.to_owned(),
+            Some(Err(error)) => error.to_string(),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn stop(mut self, kind: &str) {
+        self.stop.cancel();
+        let all = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
+            tracing::warn!(kind, "did not stop in time");
+        }
+    }
+}
+
+/// Puts the parts' numbers together.
+#[derive(Clone, Debug)]
+pub struct StatusView {
+    name: Arc<str>,
+    started: Instant,
+    ports: status::Ports,
+    queue: Queue,
+    bridges: Vec<Cell<status::Bridge>>,
+    broker: Broker,
+}
+
+impl StatusView {
+    /// The whole document, as of now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            gateway: self.name.to_string(),
+            uptime_s: self.started.elapsed().as_secs(),
+            clock_synced: clock::synced(),
+            ports: self.ports.document(clock::boottime_us()),
+            queue: self.queue.status(),
+            bridges: self
+                .bridges
+                .iter()
+                .enumerate()
+                .map(|(index, bridge)| self.bridge(index, bridge))
+                .collect(),
+            broker: self.broker.stats(),
+        }
+    }
+}
+
+impl StatusView {
+    /// A bridge as of now: its own cell, and what the queue knows better.
+    fn bridge(&self, index: usize, cell: &Cell<status::Bridge>) -> status::Bridge {
+        let backlog = self.queue.outlet(index).backlog();
+        status::Bridge { backlog, ..cell.lock().clone() }
+    }
+}
+
+impl Gateway {
+    /// Opens the queue and starts every part.
+    ///
+    /// # Errors
+    /// [`OpenError`] when there can be no queue; everything else is retried while running.
+    pub fn start(config: Config) -> Result<Self, OpenError> {
+        let topics = Topics::new(&config.base, &config.gateway);
+        let consumers = config.bridges.iter().map(bridge::consumer).collect();
+        let queue = Queue::open(&config.queue, topics.clone(), consumers)?;
+        let bulletin = Bulletin::default();
+
+        let broker = Broker::new(Limits::default(), queue.clone());
+        let mut local = Tasks::default();
+        start_local(&mut local, &config, &broker, &queue, &bulletin, &topics);
+
+        let mut bridges = Tasks::default();
+        let mut bridge_cells = Vec::new();
+        for (index, bridge) in config.bridges.into_iter().enumerate() {
+            let cell = Cell::new(status::Bridge { name: bridge.name.clone(), ..Default::default() });
+            bridge_cells.push(cell.clone());
+            let handles = bridge::Handles {
+                outlet: queue.outlet(index),
+                queue: queue.clone(),
+                bulletin: bulletin.clone(),
+                topics: topics.clone(),
+                status: cell,
+            };
+            let stop = bridges.stop.clone();
+            let bridge = Bridge::new(bridge, &config.gateway, handles);
+            bridges.spawn("bridge", bridge.run(stop.cancelled_owned()));
+        }
+
+        let mut ports = Tasks::default();
+        let entries = status::Ports::default();
+        let handles = port::Handles::new(queue.clone(), bulletin, entries.clone());
+        for config in config.ports {
+            let stop = ports.stop.clone();
+            ports.spawn("port", Port::new(config, handles.clone()).run(stop));
+        }
+
+        let view = StatusView {
+            name: config.gateway.into(),
+            started: Instant::now(),
+            ports: entries,
+            queue,
+            bridges: bridge_cells,
+            broker,
+        };
+        Ok(Self { view, ports, bridges, local })
+    }
+
+    /// The numbers of all parts, for whoever shows them.
+    #[must_use]
+    pub fn view(&self) -> StatusView {
+        self.view.clone()
+    }
+
+    /// Waits until a part ends by itself, which none should. Tells which, and why if it is known.
+    pub async fn part_ended(&mut self) -> String {
+        tokio::select! {
+            name = self.ports.first_end() => name,
+            name = self.bridges.first_end() => name,
+            name = self.local.first_end() => name,
+        }
+    }
+
+    /// Stops every part, upstream first, and commits what is still in memory.
+    pub async fn stop(self) {
+        self.ports.stop("ports").await;
+        self.bridges.stop("bridges").await;
+        self.local.stop("broker and publisher").await;
+        let queue = self.view.queue;
+        // The last commit may take as long as the disk likes: not on this thread.
+        if tokio::task::spawn_blocking(move || queue.close()).await.is_err() {
+            tracing::error!("the queue did not close");
+        }
+    }
+}
+
+/// The local broker and what feeds it. Without listeners there is no broker to feed.
+fn start_local(
+    local: &mut Tasks,
+    config: &Config,
+    broker: &Broker,
+    queue: &Queue,
+    bulletin: &Bulletin,
+    topics: &Topics,
+) {
+    let way_in = broker.local();
+    let publisher = Publisher {
+        live: queue.tap(TAP_CAPACITY),
+        bulletin: bulletin.clone(),
+        topics: topics.clone(),
+        clock: queue.clock().clone(),
+        local: LocalPublish::new(move |publish| way_in.publish(publish)),
+    };
+    local.spawn("publisher", publisher.run(local.stop.clone().cancelled_owned()));
+    let listeners = config.broker.listen.iter().map(|listener| Listen::from(listener.address)).collect();
+    let (broker, stop) = (broker.clone(), local.stop.clone());
+    local.spawn("broker", async move { broker.serve(listeners, stop).await });
+}
