@@ -60,43 +60,59 @@ impl Handles {
     }
 }
 
-/// Runs one port of the configuration until `stop`.
-pub async fn run(config: config::Port, handles: Handles, stop: CancellationToken) {
-    if config.is_pattern() {
-        run_pattern(&config, &handles, &stop).await;
-    } else {
-        let path = config.path.clone();
-        Line::new(path, &config, handles).run(&stop).await;
-    }
+/// A port of the configuration: one line, or a pattern and the lines that match it.
+#[derive(Debug)]
+pub struct Port {
+    config: config::Port,
+    handles: Handles,
 }
 
-/// Runs a line for each match of a pattern.
-async fn run_pattern(config: &config::Port, handles: &Handles, stop: &CancellationToken) {
-    let mut lines = JoinSet::new();
-    let mut known = BTreeSet::new();
-    let mut watcher = Watcher::default();
-    // As long as nothing matches, the pattern itself stands in the status as an absent port.
-    let mut nobody = Some(handles.status.add(&config.path));
-    loop {
-        watcher.watch_pattern(&config.path);
-        for path in matches(&config.path) {
-            if known.len() < MATCHES_MAX && known.insert(path.clone()) {
-                nobody.take().inspect(|cell| handles.status.remove(cell));
-                tracing::info!(pattern = config.path, port = path, "port found");
-                let line = Line::new(path, config, handles.clone());
-                let stop = stop.clone();
-                lines.spawn(async move { line.run(&stop).await });
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = watcher.changed() => {}
-            () = tokio::time::sleep(RESCAN) => {}
-            Some(ended) = lines.join_next() => pass_on_panic(ended),
+impl Port {
+    /// The port that `config` describes.
+    #[must_use]
+    pub fn new(config: config::Port, handles: Handles) -> Self {
+        Self { config, handles }
+    }
+
+    /// Runs the port until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        if self.config.is_pattern() {
+            self.run_pattern(&stop).await;
+        } else {
+            let path = self.config.path.clone();
+            Line::new(path, &self.config, self.handles).run(&stop).await;
         }
     }
-    while let Some(ended) = lines.join_next().await {
-        pass_on_panic(ended);
+
+    /// Runs a line for each match of the pattern.
+    async fn run_pattern(&self, stop: &CancellationToken) {
+        let Self { config, handles } = self;
+        let mut lines = JoinSet::new();
+        let mut known = BTreeSet::new();
+        let mut watcher = Watcher::default();
+        // As long as nothing matches, the pattern itself stands in the status as an absent port.
+        let mut nobody = Some(handles.status.add(&config.path));
+        loop {
+            watcher.watch_pattern(&config.path);
+            for path in matches(&config.path) {
+                if known.len() < MATCHES_MAX && known.insert(path.clone()) {
+                    nobody.take().inspect(|cell| handles.status.remove(cell));
+                    tracing::info!(pattern = config.path, port = path, "port found");
+                    let line = Line::new(path, config, handles.clone());
+                    let stop = stop.clone();
+                    lines.spawn(async move { line.run(&stop).await });
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = watcher.changed() => {}
+                () = tokio::time::sleep(RESCAN) => {}
+                Some(ended) = lines.join_next() => pass_on_panic(ended),
+            }
+        }
+        while let Some(ended) = lines.join_next().await {
+            pass_on_panic(ended);
+        }
     }
 }
 

@@ -38,7 +38,7 @@ mod tests;
 
 pub use self::action::{Accept, Accepted, Action, Description, Heard, Note};
 use self::schema::{Cache, Inquiry};
-pub use self::session::{Known, Mark};
+pub use self::session::Known;
 use self::session::{Session, low8, low16};
 
 /// First and longest time between two HELLO_REQs, in microseconds.

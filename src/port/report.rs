@@ -7,7 +7,7 @@ use crate::queue::{Full, Queue, Ticket};
 use crate::reading::{Body, DeviceName, Event, EventKind, GapReason, Stamp};
 use crate::render::DeviceMeta;
 use crate::status::{Cell, LivePort, PortState};
-use crate::topic::Subject;
+use crate::topic::{OFFLINE, ONLINE, Subject};
 
 use super::Handles;
 
@@ -129,13 +129,13 @@ impl Report {
         }
         drop(live);
         tracing::info!(port = &*self.path, device = &**device, "device online");
-        self.handles.bulletin.post(Subject::Status(Arc::clone(device)), "online");
+        self.handles.bulletin.post(Subject::Status(Arc::clone(device)), ONLINE);
     }
 
     /// `device` is not there.
     pub fn offline(&self, device: &DeviceName) {
         tracing::info!(port = &*self.path, device = &**device, "device offline");
-        self.handles.bulletin.post(Subject::Status(Arc::clone(device)), "offline");
+        self.handles.bulletin.post(Subject::Status(Arc::clone(device)), OFFLINE);
     }
 
     /// What is known of `device`.

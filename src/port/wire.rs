@@ -10,10 +10,10 @@ use serialgate_wire::{Decoder, Frame, MAX_WIRE, Reject, Rejected};
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::report::{Counts, Report};
-use crate::queue::{Full, Resume, Ticket};
+use crate::queue::{Full, Ticket};
 use crate::reading::{Body, DeviceName, Stamp};
 use crate::render::{ChannelMeta, DeviceMeta};
-use crate::wire::{Accept, Accepted, Action, Description, Heard, Known, Link, Mark};
+use crate::wire::{Accept, Accepted, Action, Description, Heard, Known, Link};
 
 /// Most bytes that wait to be sent. Beyond that new frames are dropped: the device does not listen,
 /// and everything we say is said again when it matters.
@@ -157,8 +157,8 @@ impl WireFeed {
 
     fn frame(&mut self, frame: &Frame<'_>, now: Stamp, report: &Report, counts: &mut Counts) {
         let heard = self.link.frame(frame, now, |uid, boot| {
-            let Resume { next, dropped } = report.queue().resume(uid, boot)?;
-            Some(Known { mark: Mark { next, dropped }, safe: report.boards().safe(uid, boot, next) })
+            let resume = report.queue().resume(uid, boot)?;
+            Some(Known { resume, safe: report.boards().safe(uid, boot, resume.next) })
         });
         match heard {
             Heard::Good => {
@@ -204,8 +204,8 @@ impl WireFeed {
                         self.link.refused_gap(from, now);
                     }
                 }
-                Action::Remember { uid, boot, mark: Mark { next, dropped } } => {
-                    report.queue().set_resume(&uid, boot, Resume { next, dropped });
+                Action::Remember { uid, boot, resume } => {
+                    report.queue().set_resume(&uid, boot, resume);
                 }
                 Action::Forget => self.tickets.clear(),
                 Action::Online(device) => report.online(&device),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serialgate_wire::Message;
 
 use super::schema::Schema;
-use super::session::Mark;
+use crate::queue::Resume;
 use crate::reading::{DeviceName, Reading, Uid};
 
 /// What the driver is to do.
@@ -35,7 +35,7 @@ pub enum Action {
         /// Its boot number.
         boot: u32,
         /// Where the link stands.
-        mark: Mark,
+        resume: Resume,
     },
     /// Forget which readings wait for safety: their numbers mean nothing any more.
     Forget,

@@ -36,7 +36,7 @@ impl Link {
             self.actions.push_back(Action::Note(Note::Renumbered));
         }
         let same = before.filter(|session| {
-            !start.renumbered && known.is_some_and(|known| known.mark.next == session.next)
+            !start.renumbered && known.is_some_and(|known| known.resume.next == session.next)
         });
         let mut session = same.unwrap_or_else(|| {
             self.actions.push_back(Action::Forget);
@@ -56,7 +56,7 @@ impl Link {
                 session.schema_crc = None;
             }
         }
-        if known.map(|known| known.mark) != Some(session.known().mark) {
+        if known.map(|known| known.resume) != Some(session.known().resume) {
             self.actions.push_back(session.remember());
         }
         self.phase = Phase::Up(session);

@@ -10,6 +10,7 @@ use serialgate_wire::{
 
 use super::session::ahead;
 use super::*;
+use crate::queue::Resume;
 use crate::reading::MessageId;
 
 const UID: [u8; 8] = *b"modelbrd";
@@ -171,17 +172,17 @@ struct Queue {
     volatile: usize,
     /// Readings whose tickets are not resolved, and how many entries there were with them.
     tickets: VecDeque<(u32, usize)>,
-    marks: Vec<(u32, Mark)>,
-    saved_marks: Vec<(u32, Mark)>,
+    marks: Vec<(u32, Resume)>,
+    saved_marks: Vec<(u32, Resume)>,
     full: bool,
 }
 
 impl Queue {
-    fn mark(&self, boot: u32) -> Option<Mark> {
+    fn mark(&self, boot: u32) -> Option<Resume> {
         self.marks.iter().find(|(b, _)| *b == boot).map(|(_, mark)| *mark)
     }
 
-    fn set_mark(&mut self, boot: u32, mark: Mark) {
+    fn set_mark(&mut self, boot: u32, mark: Resume) {
         self.marks.retain(|(b, _)| *b != boot);
         self.marks.push((boot, mark));
     }
@@ -278,7 +279,7 @@ impl World {
             let (queue, registry) = (&self.queue, self.registry);
             let heard = self.link.frame(&frame, now, |_, boot| {
                 let safe = registry.filter(|(b, _)| *b == boot).map(|(_, safe)| safe);
-                queue.mark(boot).map(|mark| Known { mark, safe: Some(safe.unwrap_or(mark.next)) })
+                queue.mark(boot).map(|resume| Known { resume, safe: Some(safe.unwrap_or(resume.next)) })
             });
             assert_eq!(heard, Heard::Good);
         }
@@ -318,14 +319,14 @@ impl World {
                     self.queue.entries.push(Entry::Reading { boot, number });
                     self.queue.tickets.push_back((number, self.queue.entries.len()));
                     let dropped = self.queue.mark(boot).map_or(0, |mark| mark.dropped);
-                    self.queue.set_mark(boot, Mark { next: number.wrapping_add(1), dropped });
+                    self.queue.set_mark(boot, Resume { next: number.wrapping_add(1), dropped });
                 }
                 Action::Accept(accept) => panic!("no frame was malformed: {accept:?}"),
                 Action::Gap { from, .. } if self.queue.full => self.link.refused_gap(from, self.now()),
                 Action::Gap { from, to, lost, .. } => {
                     self.queue.entries.push(Entry::Gap { boot: self.board.boot, from, to, lost });
                 }
-                Action::Remember { boot, mark, .. } => self.queue.set_mark(boot, mark),
+                Action::Remember { boot, resume, .. } => self.queue.set_mark(boot, resume),
                 Action::Forget => self.queue.tickets.clear(),
                 Action::Online(_) | Action::Offline(_) | Action::Describe(_) | Action::Log(_) => {}
                 Action::Note(note) => assert_eq!(note, Note::Nameless, "on a line as bad as this"),

@@ -7,24 +7,16 @@ use serialgate_wire::{Data, Hello};
 use super::schema::{Inquiry, Schema};
 use super::time::BoardClock;
 use super::{Action, Description, values};
+use crate::queue::Resume;
 use crate::reading::{DeviceName, MessageId, Reading, Stamp, Uid};
 use crate::topic::slug;
-
-/// Where the link to a board stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// The number of the next reading that we have not taken yet.
-    pub next: u32,
-    /// The board's count of dropped readings, as far as we know it.
-    pub dropped: u32,
-}
 
 /// What is remembered of a boot of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Where the link stood.
-    pub mark: Mark,
-    /// All readings before this number are safe; others before `mark.next` were taken and may
+    pub resume: Resume,
+    /// All readings before this number are safe; others before `resume.next` were taken and may
     /// still be in memory only. `None`: any of them may.
     pub safe: Option<u32>,
 }
@@ -49,20 +41,20 @@ impl Start {
     /// rest had been acknowledged by us and we have forgotten it (killed before it was written down).
     pub(super) fn of(hello: &Hello<'_>, known: Option<Known>) -> Self {
         let afresh = Self { next: hello.oldest, safe: hello.oldest, gap: None, renumbered: false };
-        let Some(Known { mark, safe }) = known else {
+        let Some(Known { resume, safe }) = known else {
             let lost = hello.dropped.min(hello.oldest);
             return Self { gap: (lost > 0).then_some((0, lost)), ..afresh };
         };
-        if ahead(mark.next, hello.next) > 0 {
+        if ahead(resume.next, hello.next) > 0 {
             return Self { renumbered: true, ..afresh };
         }
-        let missing = ahead(hello.oldest, mark.next);
+        let missing = ahead(hello.oldest, resume.next);
         if missing > 0 {
-            let lost = hello.dropped.wrapping_sub(mark.dropped).min(missing.unsigned_abs());
-            return Self { gap: (lost > 0).then_some((mark.next, lost)), ..afresh };
+            let lost = hello.dropped.wrapping_sub(resume.dropped).min(missing.unsigned_abs());
+            return Self { gap: (lost > 0).then_some((resume.next, lost)), ..afresh };
         }
         let safe = safe.filter(|&safe| ahead(safe, hello.oldest) > 0).unwrap_or(hello.oldest);
-        Self { next: mark.next, safe, ..afresh }
+        Self { next: resume.next, safe, ..afresh }
     }
 }
 
@@ -160,11 +152,11 @@ impl Session {
     }
 
     pub(super) fn known(&self) -> Known {
-        Known { mark: Mark { next: self.next, dropped: self.dropped }, safe: Some(self.safe) }
+        Known { resume: Resume { next: self.next, dropped: self.dropped }, safe: Some(self.safe) }
     }
 
     pub(super) fn remember(&self) -> Action {
-        Action::Remember { uid: self.uid.clone(), boot: self.boot, mark: self.known().mark }
+        Action::Remember { uid: self.uid.clone(), boot: self.boot, resume: self.known().resume }
     }
 
     /// The next `missing` readings will never come.

@@ -8,6 +8,7 @@ use serialgate_wire::{
 
 use super::session::Start;
 use super::*;
+use crate::queue::Resume;
 use crate::reading::{self, MessageId, Reading};
 
 const UID: &[u8] = &[0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77];
@@ -125,7 +126,7 @@ fn describe_req(seq: u16, channel: u8) -> Action {
 }
 
 fn remember(next: u32, dropped: u32) -> Action {
-    Action::Remember { uid: Uid::new(UID).unwrap(), boot: BOOT, mark: Mark { next, dropped } }
+    Action::Remember { uid: Uid::new(UID).unwrap(), boot: BOOT, resume: Resume { next, dropped } }
 }
 
 fn gap(from: u32, to: u32, lost: u32) -> Action {
@@ -215,8 +216,8 @@ fn a_board_that_does_not_describe_itself_gets_made_up_names() {
 #[test]
 fn a_known_schema_is_not_asked_for_again() {
     let mut rig = Rig::flowing(HELLO);
-    let mark = Mark { next: 0, dropped: 0 };
-    rig.known = Some(Known { mark, safe: Some(0) });
+    let resume = Resume { next: 0, dropped: 0 };
+    rig.known = Some(Known { resume, safe: Some(0) });
     rig.link.closed();
     rig.link.opened(rig.now());
     rig.actions();
@@ -363,7 +364,7 @@ fn numbers_that_go_back_are_new_numbers() {
 #[test]
 fn resuming_counts_exactly_what_was_lost() {
     let hello = |oldest, next, dropped| Hello { oldest, next, dropped, ..HELLO };
-    let known = |next, dropped, safe| Some(Known { mark: Mark { next, dropped }, safe });
+    let known = |next, dropped, safe| Some(Known { resume: Resume { next, dropped }, safe });
     let start = |next, safe, gap| Start { next, safe, gap, renumbered: false };
     for (name, hello, known, expected) in [
         ("a fresh board", hello(0, 3, 0), None, start(0, 0, None)),
@@ -439,7 +440,7 @@ proptest! {
             // Few boots, so that sessions go on.
             let boot = boot % 2;
             rig.known = (flags & 4 != 0).then_some(Known {
-                mark: Mark { next: number, dropped },
+                resume: Resume { next: number, dropped },
                 safe: (flags & 8 != 0).then_some(boot),
             });
             let hello = Hello { boot, uptime_ms, oldest, next, dropped, channels: flags, ..HELLO };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serialgate::config;
 use serialgate::flow::Bulletin;
-use serialgate::port::{Handles, run};
+use serialgate::port::{Handles, Port};
 use serialgate::queue::{Consumer, Queue};
 use serialgate::reading::{Body, Event, EventKind, Reading, Value};
 use serialgate::status::{self, PortState};
@@ -94,7 +94,7 @@ impl Rig {
     pub(crate) fn start(&mut self, name: &str, port: config::Port) {
         let path = self.link(name).to_str().unwrap().to_owned();
         let port = config::Port { path, ..port };
-        self.tasks.push(tokio::spawn(run(port, self.handles.clone(), self.stop.clone())));
+        self.tasks.push(tokio::spawn(Port::new(port, self.handles.clone()).run(self.stop.clone())));
     }
 
     /// Starts a port at `tty` that is plugged in, and waits until it is open.
