@@ -333,7 +333,7 @@ impl Bridge {
 
     /// The cloud can never take `row`.
     fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
-        self.handles.outlet.done(row.position);
+        self.handles.outlet.refused(row.position, &row.body);
         self.report.dead_letter(&render::topic(&row.body, &self.handles.topics), reason);
     }
 

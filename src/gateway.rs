@@ -14,7 +14,7 @@ use crate::broker::{Broker, Limits, Listen};
 use crate::clock;
 use crate::config::Config;
 use crate::flow::{Bulletin, LocalPublish};
-use crate::port;
+use crate::port::{self, Port};
 use crate::publisher::{Publisher, TAP_CAPACITY};
 use crate::queue::{OpenError, Queue};
 use crate::status::{self, Cell, Status};
@@ -143,7 +143,7 @@ impl Gateway {
         let handles = port::Handles::new(queue.clone(), bulletin, port_status.clone());
         for config in config.ports {
             let stop = ports.stop.clone();
-            ports.spawn("port", port::run(config, handles.clone(), stop));
+            ports.spawn("port", Port::new(config, handles.clone()).run(stop));
         }
 
         let view = StatusView {

@@ -551,7 +551,9 @@ async fn a_row_refused_for_good_is_a_dead_letter_and_one_refused_for_now_is_not(
     let (id, seq) = broker.reading().await;
     assert_eq!(seq, 1);
     broker.ack(id, Reason::SUCCESS).await;
-    rig.until_empty().await;
+    rig.until("empty", |_, queue| queue.readings == 0).await;
+    let queue = rig.queue.status();
+    assert_eq!((queue.accepted, queue.delivered, queue.dropped.refused), (3, 2, 1));
     assert_eq!(rig.status.lock().delivered, 2);
 }
 

@@ -10,9 +10,10 @@ use tokio::sync::Notify;
 use super::acks::{self, Acks, Due, Lost, Verdict};
 use super::aliases::{MAXIMUM, OurAliases, TheirAliases};
 use super::end::End;
+use super::end::TakenOver;
 use super::filter::Filter;
 use super::session::{Outbound, PubRel, Session};
-use super::state::{Farewell, Place, TakenOver};
+use super::state::{Farewell, Place};
 use super::{Broker, now};
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{
