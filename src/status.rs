@@ -186,9 +186,14 @@ pub struct Dropped {
     pub expired: u64,
     /// In a damaged part of the file.
     pub corrupt: u64,
-    /// Refused for good by a cloud: too large for it, or not allowed.
-    #[serde(default)]
+    /// Refused for good by a cloud: too large for it, or not allowed. Left out while there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub refused: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Dropped {

@@ -22,7 +22,7 @@ use serialgate::status::{self, BridgeState, Cell};
 use serialgate::topic::{Subject, Topics};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -260,58 +260,4 @@ async fn the_gateways_status_is_true_at_the_start_after_a_crash_and_at_the_end()
         }
     };
     timeout(PATIENCE, offline).await.expect("offline by the goodbye");
-}
-
-/// Run with `--ignored --nocapture` on an optimised build and an idle machine.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn drain_and_live_rates() {
-    const BACKLOG: u64 = 100_000;
-    for protocol in [Version::V5, Version::V3] {
-        let address = free_address();
-        let gateway = Gateway::start(address, Some(protocol));
-        for seq in 0..BACKLOG {
-            gateway.push(seq);
-            if seq % 1000 == 0 {
-                sleep(Duration::from_millis(5)).await;
-            }
-        }
-        sleep(Duration::from_secs(1)).await;
-        let _mosquitto = Mosquitto::start_at(address).await;
-        gateway.until("connected", || gateway.status.lock().delivered > 0).await;
-        let (begun, cpu, from) = (Instant::now(), cpu_seconds(), gateway.status.lock().delivered);
-        gateway.until("drained", || gateway.queue.status().readings == 0).await;
-        let (wall, cpu, n) = (begun.elapsed().as_secs_f64(), cpu_seconds() - cpu, BACKLOG - from);
-        println!(
-            "{protocol:?} drain: {:.0} msg/s, {:.1} us CPU a message",
-            n as f64 / wall,
-            cpu * 1e6 / n as f64
-        );
-        let ticking = live(|_| {}).await.1;
-        let (rate, cpu) = live(|n| gateway.push(BACKLOG + n)).await;
-        println!("{protocol:?} live: {rate:.0} msg/s, {:.1} us CPU a message", cpu - ticking);
-    }
-}
-
-/// Does something each millisecond; gives how often a second, and microseconds of CPU a time.
-async fn live(each: impl Fn(u64)) -> (f64, f64) {
-    const TIMES: u32 = 5000;
-    let (begun, cpu) = (Instant::now(), cpu_seconds());
-    let mut ticks = tokio::time::interval(Duration::from_millis(1));
-    for n in 0..TIMES {
-        ticks.tick().await;
-        each(n.into());
-    }
-    let (wall, cpu, times) = (begun.elapsed().as_secs_f64(), cpu_seconds() - cpu, f64::from(TIMES));
-    (times / wall, cpu * 1e6 / times)
-}
-
-/// CPU time of all threads of this process.
-fn cpu_seconds() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let nanos = tasks.filter_map(|task| {
-        let schedstat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        schedstat.split_whitespace().next()?.parse::<f64>().ok()
-    });
-    nanos.sum::<f64>() / 1e9
 }
