@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use serialgate::reading::EventKind;
+use serialgate::reading::{Body, Event, EventKind};
 use serialgate::status::PortState;
 use serialgate::topic::Subject;
 use tokio::time::{Instant, sleep};
 use tokio_serial::SerialStream;
 
-use crate::support::{Cable, Rig, json, number, wire};
+use crate::support::{Cable, PATIENCE, Rig, json, number, wire};
 
 #[tokio::test]
 async fn a_device_that_comes_back_is_read_at_once() {
@@ -51,6 +51,34 @@ async fn the_events_tell_of_each_change() {
     let cable = rig.plug("tty").await;
     assert_eq!(rig.next_event().await, event("open"));
     drop(cable);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_loose_contact_is_told_once() {
+    let mut rig = Rig::new();
+    let link = rig.link("tty");
+    rig.start_plugged(json()).await.unplug(&link);
+    for _ in 0..20 {
+        let cable = Cable::new();
+        cable.plug(&link);
+        sleep(Duration::from_millis(20)).await;
+        cable.unplug(&link);
+    }
+    let mut cable = Cable::new();
+    cable.plug(&link);
+    // Nobody may be listening yet; the port shows itself as open once it has heard something.
+    let deadline = Instant::now() + PATIENCE;
+    while rig.status().frames == 0 {
+        assert!(Instant::now() < deadline);
+        cable.send(b"{\"n\":1}\n").await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    let mut states = Vec::new();
+    while let Body::Event(Event { kind: EventKind::Port { state, .. }, .. }) = rig.next().await {
+        states.push(state);
+    }
+    assert_eq!(states, ["open", "absent", "open"]);
     rig.stop().await;
 }
 
