@@ -15,11 +15,12 @@
 //! wanted, `state`): all of them after each connect, then changes. The gateway's own `status` goes
 //! to every cloud, because it is the bridge's last will as well.
 //!
-//! The protocol is in the pure [`session`]; this file and [`link`] only act.
+//! The protocol is in `session`, which is pure; this file and `link` only act.
 
 mod alive;
 mod eta;
 mod flights;
+mod hello;
 mod link;
 mod lost;
 mod report;
@@ -30,8 +31,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -39,19 +40,19 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::Bulletin;
-use crate::mqtt::packet::{Connect, Publish, Qos, Reason, Will};
+use crate::mqtt::packet::Reason;
 use crate::queue::{Consumer, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
 use crate::topic::{Forward, OFFLINE, Subject, Topics};
 
-use self::alive::KEEP_ALIVE;
+use self::flights::{Outcome, Unsendable};
+use self::hello::Hello;
 use self::link::{Connection, Dialer, Failure};
 use self::lost::{Lost, Words as ReasonWords};
 use self::report::Report;
-use self::session::{INPUT_BYTES, Outcome, Session, Unsendable};
-use self::version::Negotiation;
+use self::session::Session;
 use self::words::Word;
 
 /// Rows taken from the queue at a time.
@@ -84,21 +85,12 @@ pub struct Handles {
 #[derive(Debug)]
 pub struct Bridge {
     config: config::Bridge,
-    client_id: Arc<str>,
+    hello: Hello,
     forward: Forward,
     handles: Handles,
     report: Report,
     dialer: Dialer,
-    negotiation: Negotiation,
     backoff: Backoff,
-    will: WillTerms,
-}
-
-/// What the broker takes of a will: everything, until it refuses.
-#[derive(Clone, Copy, Debug)]
-struct WillTerms {
-    qos: Qos,
-    retain: bool,
 }
 
 /// What a bridge is doing.
@@ -127,16 +119,13 @@ impl Bridge {
     /// A bridge of the gateway named `gateway`; [`Bridge::run`] starts it.
     #[must_use]
     pub fn new(config: config::Bridge, gateway: &str, handles: Handles) -> Self {
-        let default_id = || format!("serialgate-{gateway}-{}", config.name);
         let cell = handles.status.clone();
         Self {
-            client_id: config.client_id.clone().unwrap_or_else(default_id).into(),
+            hello: Hello::new(&config, gateway, &handles.topics),
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
             dialer: Dialer::new(&config.host, config.port),
-            negotiation: Negotiation::new(config.protocol),
             backoff: Backoff::default(),
-            will: WillTerms { qos: Qos::AtLeastOnce, retain: true },
             config,
             handles,
         }
@@ -172,7 +161,9 @@ impl Bridge {
         match self.open().await {
             Ok(connection) => self.connected(connection),
             Err(failure) => {
-                self.learn_from(&failure);
+                if let Failure::Lost(why) = &failure {
+                    self.hello.refused(why);
+                }
                 let reason = failure.to_string();
                 self.report.failed(&reason);
                 self.back_off(&reason)
@@ -181,49 +172,15 @@ impl Bridge {
     }
 
     async fn open(&mut self) -> Result<Connection, Failure> {
-        let hello = self.hello()?;
-        let stream = self.dialer.dial().await?;
-        Connection::open(stream, hello).await
-    }
-
-    fn hello(&self) -> Result<Connect, Failure> {
         let password = self.config.password.as_ref().map(config::Secret::read).transpose()?;
-        let topic = self.handles.topics.of(&Subject::Gateway);
-        Ok(Connect {
-            version: self.negotiation.version(),
-            client_id: Arc::clone(&self.client_id),
-            clean_start: true,
-            keep_alive_s: u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX),
-            session_expiry_s: 0,
-            receive_maximum: u16::MAX,
-            maximum_packet_size: Some(INPUT_BYTES),
-            topic_alias_maximum: 0,
-            username: self.config.username.as_deref().map(Into::into),
-            password: password.map(Into::into),
-            will: Some(Will {
-                message: Publish::new(topic, OFFLINE, self.will.qos, self.will.retain),
-                delay_s: 0,
-            }),
-        })
-    }
-
-    /// Asks differently next time where the broker refused how we asked.
-    fn learn_from(&mut self, failure: &Failure) {
-        const NO_RETAIN: Reason = Reason(0x9A);
-        const NO_QOS: Reason = Reason(0x9B);
-        match failure {
-            Failure::Lost(Lost::Version(_)) => self.negotiation.refused(),
-            Failure::Lost(Lost::ClosedUnanswered) => self.negotiation.closed(),
-            Failure::Lost(Lost::Refused(NO_RETAIN, _)) => self.will.retain = false,
-            Failure::Lost(Lost::Refused(NO_QOS, _)) => self.will.qos = Qos::AtMostOnce,
-            _ => {}
-        }
+        let stream = self.dialer.dial().await?;
+        Connection::open(stream, self.hello.connect(password)).await
     }
 
     fn connected(&mut self, connection: Connection) -> State {
         let now = Instant::now().into_std();
-        let version = self.negotiation.version();
-        self.negotiation.accepted();
+        let version = self.hello.version();
+        self.hello.accepted();
         self.backoff.connected(now);
         self.report.connected(connection.address, version, now);
         self.announce("connected", None);
@@ -332,10 +289,8 @@ impl Bridge {
     fn send_row(&mut self, session: &mut Session, row: Taken) {
         let Handles { queue, topics, .. } = &self.handles;
         let publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
-        let topic = Arc::clone(&publish.topic);
         if let Err(Unsendable(row, error)) = session.send_row(row, publish, Instant::now().into_std()) {
-            self.handles.outlet.done(row.position);
-            self.report.dead_letter(&topic, &error);
+            self.give_up(&row, &error);
         }
     }
 
@@ -347,11 +302,7 @@ impl Bridge {
                     self.handles.outlet.done(row.position);
                     delivered += u64::from(row.body.counts());
                 }
-                Outcome::RowRefused(row, reason) => {
-                    self.handles.outlet.done(row.position);
-                    let topic = render::topic(&row.body, &self.handles.topics);
-                    self.report.dead_letter(&topic, &ReasonWords(reason));
-                }
+                Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
             }
         }
@@ -367,12 +318,23 @@ impl Bridge {
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
         let in_flight = connection.session.end();
-        let duplicates_possible = in_flight.iter().filter(|row| row.body.counts()).count() as u64;
+        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) = failure {
+            // The broker has a limit that it did not tell; the largest row is certainly over it.
+            let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
+            largest.into_iter().for_each(|(row, _)| self.give_up(row, &ReasonWords(*reason)));
+        }
+        let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
         self.handles.outlet.rewind();
         let reason = failure.to_string();
         self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
+    }
+
+    /// The cloud can never take `row`.
+    fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
+        self.handles.outlet.refused(row.position, &row.body);
+        self.report.dead_letter(&render::topic(&row.body, &self.handles.topics), reason);
     }
 
     // === The end ===

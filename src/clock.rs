@@ -5,7 +5,8 @@
 //! were taken before the first time sync come out right afterwards.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -29,11 +30,19 @@ pub struct Wall {
     pub estimated: bool,
 }
 
-/// Tells the time. Cheap to clone; all clones share what they learn.
+/// Tells the time. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock {
     boot: u32,
-    earlier: Arc<Mutex<BTreeMap<u32, Offset>>>,
+    earlier: Arc<BTreeMap<u32, Offset>>,
+    synced: Arc<Synced>,
+}
+
+/// The kernel's last answer.
+#[derive(Debug)]
+struct Synced {
+    asked_us: AtomicI64,
+    answer: AtomicBool,
 }
 
 impl Clock {
@@ -41,7 +50,8 @@ impl Clock {
     /// offsets of `earlier` boots.
     #[must_use]
     pub fn new(boot: u32, earlier: BTreeMap<u32, Offset>) -> Self {
-        Self { boot, earlier: Arc::new(Mutex::new(earlier)) }
+        let synced = Synced { asked_us: boottime_us().into(), answer: synced().into() };
+        Self { boot, earlier: Arc::new(earlier), synced: Arc::new(synced) }
     }
 
     /// Now.
@@ -50,10 +60,17 @@ impl Clock {
         Stamp { boot: self.boot, us: boottime_us() }
     }
 
-    /// The present boot's offset.
+    /// The present boot's offset. Whether the clock is synchronised is asked once a second: it is
+    /// the one thing here that costs a system call, and this is called for every message.
     #[must_use]
     pub fn offset(&self) -> Offset {
-        Offset { us: realtime_us() - boottime_us(), synced: synced() }
+        let now = boottime_us();
+        let known = &self.synced;
+        if now - known.asked_us.load(Ordering::Relaxed) >= 1_000_000 {
+            known.asked_us.store(now, Ordering::Relaxed);
+            known.answer.store(synced(), Ordering::Relaxed);
+        }
+        Offset { us: realtime_us() - now, synced: known.answer.load(Ordering::Relaxed) }
     }
 
     /// The wall time of `stamp`.
@@ -62,8 +79,7 @@ impl Clock {
         let offset = if stamp.boot == self.boot {
             self.offset()
         } else {
-            let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-            earlier.get(&stamp.boot).copied().unwrap_or(Offset { us: 0, synced: false })
+            self.earlier.get(&stamp.boot).copied().unwrap_or(Offset { us: 0, synced: false })
         };
         Wall { unix_us: stamp.us.saturating_add(offset.us), estimated: !offset.synced }
     }

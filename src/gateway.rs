@@ -139,8 +139,8 @@ impl Gateway {
         }
 
         let mut ports = Tasks::default();
-        let entries = status::Ports::default();
-        let handles = port::Handles::new(queue.clone(), bulletin, entries.clone());
+        let port_status = status::Ports::default();
+        let handles = port::Handles::new(queue.clone(), bulletin, port_status.clone());
         for config in config.ports {
             let stop = ports.stop.clone();
             ports.spawn("port", Port::new(config, handles.clone()).run(stop));
@@ -149,7 +149,7 @@ impl Gateway {
         let view = StatusView {
             name: config.gateway.into(),
             started: Instant::now(),
-            ports: entries,
+            ports: port_status,
             queue,
             bridges: bridge_cells,
             broker,

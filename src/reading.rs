@@ -230,6 +230,8 @@ pub enum GapReason {
     Expired,
     /// The queue file was damaged.
     Corrupt,
+    /// A cloud refused them for good.
+    Refused,
 }
 
 impl GapReason {
@@ -241,6 +243,7 @@ impl GapReason {
             Self::Full => "full",
             Self::Expired => "expired",
             Self::Corrupt => "corrupt",
+            Self::Refused => "refused",
         }
     }
 }

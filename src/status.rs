@@ -186,13 +186,16 @@ pub struct Dropped {
     pub expired: u64,
     /// In a damaged part of the file.
     pub corrupt: u64,
+    /// Refused for good by a cloud: too large for it, or not allowed.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 impl Dropped {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.full + self.expired + self.corrupt
+        self.full + self.expired + self.corrupt + self.refused
     }
 }
 

@@ -1,4 +1,5 @@
 //! The local broker with a client that we did not write, over TCP; and with nonsense.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,8 +1,10 @@
 //! The messages in flight on one connection, and what becomes of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::{Ack, PacketId, Qos, Reason};
 use crate::mqtt::session::Outgoing;
 use crate::queue::Taken;
@@ -47,6 +49,22 @@ impl From<Reason> for Verdict {
         }
     }
 }
+
+/// What became of something that was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The row is in the cloud.
+    Delivered(Taken),
+    /// The broker will never take the row.
+    RowRefused(Taken, Reason),
+    /// The broker will never take what was said on this topic.
+    WordRefused(Arc<str>, Reason),
+}
+
+/// A message that cannot be sent on this connection, nor on the next: too large for the broker, or
+/// not to be expressed in MQTT.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unsendable<T>(pub(super) T, pub(super) CodecError);
 
 /// Messages between PUBLISH and PUBACK.
 #[derive(Debug)]
@@ -147,8 +165,8 @@ impl Flights {
         std::iter::from_fn(|| self.again.pop_first().map(|(_, row)| row)).take(max).collect()
     }
 
-    /// Ends everything; gives what was in flight, in order.
-    pub(super) fn end(mut self) -> impl Iterator<Item = What> {
-        self.outgoing.drain().into_iter().map(|(what, _)| what)
+    /// Ends everything; gives what was in flight and its bytes, in order.
+    pub(super) fn end(mut self) -> Vec<(What, usize)> {
+        self.outgoing.drain()
     }
 }

@@ -15,8 +15,9 @@ use crate::config::SecretError;
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::Connect;
 
+use super::flights::Outcome;
 use super::lost::Lost;
-use super::session::{Outcome, Session};
+use super::session::Session;
 
 /// The name server has this long to answer.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);

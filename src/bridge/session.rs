@@ -25,7 +25,7 @@ use crate::queue::Taken;
 use crate::topic::Subject;
 
 use super::alive::{ACK_WITHIN, Alive, Due, PONG_WITHIN};
-use super::flights::{Flights, Verdict, What};
+use super::flights::{Flights, Outcome, Unsendable, Verdict, What};
 use super::lost::Lost;
 use super::words::{Word, Words};
 
@@ -40,22 +40,6 @@ const OUTPUT_BYTES: usize = 64 * 1024;
 pub(super) const INPUT_BYTES: u32 = 64 * 1024;
 /// CONNACK is due within this time.
 pub(super) const CONNACK_WITHIN: Duration = Duration::from_secs(5);
-
-/// What became of something that was sent.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Outcome {
-    /// The row is in the cloud.
-    Delivered(Taken),
-    /// The broker will never take the row.
-    RowRefused(Taken, Reason),
-    /// The broker will never take what was said on this topic.
-    WordRefused(Arc<str>, Reason),
-}
-
-/// A message that cannot be sent on this connection, nor on the next: too large for the broker, or
-/// not to be expressed in MQTT.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Unsendable<T>(pub(super) T, pub(super) CodecError);
 
 /// One connection's state.
 #[derive(Debug)]
@@ -352,11 +336,13 @@ impl Session {
         }
     }
 
-    /// The connection is gone: the rows that the broker may have, in order.
-    pub(super) fn end(self) -> Vec<Taken> {
+    /// The connection is gone: the rows that the broker may have, in order, each with the bytes of
+    /// its payload.
+    pub(super) fn end(self) -> Vec<(Taken, usize)> {
         let Phase::Open(open) = self.phase else { return Vec::new() };
-        let rows = open.flights.end().chain(open.unwritten).filter_map(|what| match what {
-            What::Row(row) => Some(row),
+        let unwritten = open.unwritten.into_iter().map(|what| (what, 0));
+        let rows = open.flights.end().into_iter().chain(unwritten).filter_map(|(what, bytes)| match what {
+            What::Row(row) => Some((row, bytes)),
             What::Word(..) => None,
         });
         rows.collect()

@@ -10,7 +10,9 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::mqtt::codec::Codec;
-use crate::mqtt::packet::{Ack, ConnAck, Disconnect, Packet, PacketId, Version};
+use crate::mqtt::packet::{
+    Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Version,
+};
 use crate::reading::{Reading, Value};
 use crate::status::BridgeState;
 
@@ -202,11 +204,11 @@ fn seq(publish: &Publish) -> Option<u64> {
 
 #[tokio::test]
 async fn the_first_packet_is_as_the_design_says() {
+    let mut secret = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut secret, b"hunter2\n").unwrap();
     let rig = Rig::with(TcpListener::bind("127.0.0.1:0").await.unwrap(), |config| {
         config.username = Some("greenhouse".into());
-        let secret = std::env::temp_dir().join(format!("serialgate-test-{}", std::process::id()));
-        std::fs::write(&secret, "hunter2\n").unwrap();
-        config.password = Some(config::Secret::File(secret));
+        config.password = Some(config::Secret::File(secret.path().into()));
     });
     let (_broker, connect) = rig.accept().await;
     assert_eq!((connect.version, connect.clean_start, connect.keep_alive_s), (Version::V5, true, 30));
@@ -523,6 +525,20 @@ async fn rows_over_the_brokers_size_are_dead_letters_and_the_rest_flows() {
 }
 
 #[tokio::test]
+async fn a_broker_that_says_too_large_only_at_the_end_loses_the_largest_row() {
+    let rig = Rig::start().await;
+    rig.push(3, 10);
+    rig.push(1, 500);
+    rig.push(3, 10);
+    let mut broker = rig.open(accepted()).await;
+    while broker.reading().await.1 < 6 {}
+    broker.say(Packet::Disconnect(Disconnect::new(Reason::TOO_LARGE))).await;
+    let mut broker = rig.open(accepted()).await;
+    assert_eq!(broker.ack_through(6).await, [0, 1, 2, 4, 5, 6]);
+    rig.until("over", |bridge, queue| queue.readings == 0 && bridge.dead_letters == 1).await;
+}
+
+#[tokio::test]
 async fn a_row_refused_for_good_is_a_dead_letter_and_one_refused_for_now_is_not() {
     let rig = Rig::start().await;
     rig.push(3, 10);
@@ -535,7 +551,9 @@ async fn a_row_refused_for_good_is_a_dead_letter_and_one_refused_for_now_is_not(
     let (id, seq) = broker.reading().await;
     assert_eq!(seq, 1);
     broker.ack(id, Reason::SUCCESS).await;
-    rig.until_empty().await;
+    rig.until("empty", |_, queue| queue.readings == 0).await;
+    let queue = rig.queue.status();
+    assert_eq!((queue.accepted, queue.delivered, queue.dropped.refused), (3, 2, 1));
     assert_eq!(rig.status.lock().delivered, 2);
 }
 

@@ -141,12 +141,14 @@ mod tests {
         acks.push(Due::PubRec(id(2)), Verdict::WhenSafe(ticket));
         acks.push(Due::PubRec(id(3)), Verdict::Known(Reason::SUCCESS));
         acks.push(Due::PubRec(id(4)), Verdict::Known(Reason::QUOTA));
+        acks.push(Due::PubRec(id(5)), Verdict::Known(Reason::SUCCESS));
         acks.disconnected();
+        acks.released(id(5));
         assert_eq!(acks.len(), 0);
         assert!(once.send(Safe::Durable).is_err(), "nobody waits for it");
         exactly.send(Safe::Durable).unwrap();
         assert_eq!(poll(&mut acks), Poll::Pending);
-        for n in [2, 2, 3, 4] {
+        for n in [2, 2, 3, 4, 5] {
             acks.push_again(id(n));
         }
         assert_eq!(poll(&mut acks), Poll::Ready(Ok((Due::PubRec(id(2)), Reason::SUCCESS))));

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use super::end::End;
 use crate::mqtt::packet::{Publish, Reason};
 
-/// Aliases that a client may use towards us; also the most that we use towards it.
+/// TheirAliases that a client may use towards us; also the most that we use towards it.
 pub(super) const MAXIMUM: u16 = 32;
 
 /// The aliases that the client gave to its topics.
 #[derive(Debug, Default)]
-pub(super) struct Aliases(HashMap<NonZeroU16, Arc<str>>);
+pub(super) struct TheirAliases(HashMap<NonZeroU16, Arc<str>>);
 
-impl Aliases {
+impl TheirAliases {
     /// Puts the topic in place of the alias, or remembers the alias of the topic.
     pub(super) fn resolve(&mut self, publish: &mut Publish) -> Result<(), End> {
         let Some(alias) = publish.topic_alias.take() else { return Ok(()) };
@@ -33,13 +33,13 @@ impl Aliases {
 
 /// The aliases that we use towards the client: for the first topics that it gets.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct OurAliases {
     by_topic: HashMap<Arc<str>, NonZeroU16>,
     maximum: u16,
     empty: Arc<str>,
 }
 
-impl Names {
+impl OurAliases {
     /// None yet, and at most as many as the client takes.
     pub(super) fn new(client_maximum: u16) -> Self {
         Self { by_topic: HashMap::new(), maximum: client_maximum.min(MAXIMUM), empty: "".into() }

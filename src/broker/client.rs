@@ -1,17 +1,19 @@
 //! The protocol with one connected client: packets in, bytes out. Knows no socket.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
 use super::acks::{self, Acks, Due, Lost, Verdict};
-use super::aliases::{Aliases, MAXIMUM, Names};
+use super::aliases::{MAXIMUM, OurAliases, TheirAliases};
 use super::end::End;
+use super::end::TakenOver;
 use super::filter::Filter;
 use super::session::{Outbound, PubRel, Session};
-use super::state::{Farewell, Place, TakenOver};
+use super::state::{Farewell, Place};
 use super::{Broker, now};
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{
@@ -28,8 +30,8 @@ pub(super) struct Client {
     keep_alive: Option<Duration>,
     /// The session had no expiry at CONNECT, so DISCONNECT cannot give it one.
     ends_with_connection: bool,
-    aliases: Aliases,
-    names: Names,
+    their_aliases: TheirAliases,
+    our_aliases: OurAliases,
 }
 
 /// A connection's hold on its session: lets go of it however the connection ends, by a panic too.
@@ -96,8 +98,8 @@ impl Client {
                 seconds => Some(Duration::from_millis(u64::from(seconds) * 1500)),
             },
             ends_with_connection: connect.session_expiry_s == 0,
-            aliases: Aliases::default(),
-            names: Names::new(connect.topic_alias_maximum),
+            their_aliases: TheirAliases::default(),
+            our_aliases: OurAliases::new(connect.topic_alias_maximum),
         })
     }
 
@@ -175,6 +177,18 @@ impl Client {
         Ok(())
     }
 
+    /// Sends the acknowledgements that are ready.
+    pub(super) fn acknowledge_ready(&mut self, out: &mut BytesMut) -> Result<(), End> {
+        let mut at_once = Context::from_waker(Waker::noop());
+        loop {
+            let next = self.broker().lock().poll_ack(self.place(), &mut at_once);
+            match next {
+                Poll::Ready(next) => self.acknowledge(next?, out)?,
+                Poll::Pending => return Ok(()),
+            }
+        }
+    }
+
     /// Sends the acknowledgement whose turn it is.
     pub(super) fn acknowledge(&mut self, next: acks::Next, out: &mut BytesMut) -> Result<(), End> {
         match next {
@@ -205,7 +219,7 @@ impl Client {
 
     fn publish(&mut self, mut publish: Publish) -> Result<(), End> {
         self.broker().lock().count_received();
-        self.aliases.resolve(&mut publish)?;
+        self.their_aliases.resolve(&mut publish)?;
         publish.dup = false;
         match (publish.qos, publish.id.take()) {
             (Qos::AtLeastOnce, Some(id)) => {
@@ -267,11 +281,11 @@ impl Client {
     }
 
     fn deliver(&mut self, mut publish: Publish, out: &mut BytesMut) -> Result<(), End> {
-        let new_alias = self.names.apply(&mut publish);
+        let new_alias = self.our_aliases.apply(&mut publish);
         let packet = Packet::Publish(Box::new(publish));
         match self.codec.encode(&packet, out) {
             Ok(()) => {
-                self.names.settle(new_alias);
+                self.our_aliases.settle(new_alias);
                 Ok(())
             }
             // For this client the message is as good as delivered (MQTT 5.0, 3.1.2.11.4).

@@ -129,10 +129,14 @@ where
         let mut clock = Clock { heard: Instant::now(), moved: Instant::now(), timeout: client.keep_alive() };
         let mut timer = pin!(sleep_until(clock.heard + NEVER));
         loop {
-            let reads = match self.step(client, &mut clock) {
-                Ok(reads) => reads,
+            let (reads, took_any) = match self.step(client, &mut clock) {
+                Ok(step) => step,
                 Err(end) => return end,
             };
+            if took_any {
+                // A client that never pauses must leave the others, its subscribers first, a turn.
+                tokio::task::yield_now().await;
+            }
             let limit = clock.next_limit(reads, !self.output.is_empty());
             let deadline = limit.as_ref().map_or_else(|| Instant::now() + NEVER, |limit| limit.at);
             // A deadline that moved further away is looked at again when the timer fires.
@@ -169,20 +173,23 @@ where
     }
 
     /// Takes the packets that have come, as far as there is room for what they cause, and collects
-    /// what is to be sent. Whether to read on.
-    fn step(&mut self, client: &mut Client, clock: &mut Clock) -> Result<bool, End> {
+    /// what is to be sent. Tells whether to read on, and whether packets had come.
+    fn step(&mut self, client: &mut Client, clock: &mut Clock) -> Result<(bool, bool), End> {
         let now = Instant::now();
         if self.output.is_empty() {
             clock.moved = now;
         }
+        let mut took_any = false;
         let reads = loop {
             if self.output.len() >= WRITE_BYTES || client.must_wait()? {
                 break false;
             }
             let Some(packet) = client.decode(&mut self.input)? else { break true };
             clock.heard = now;
+            took_any = true;
             client.take(packet, &mut self.output)?;
         };
+        client.acknowledge_ready(&mut self.output)?;
         client.fill(&mut self.output, WRITE_BYTES, now.into_std())?;
         shrink(&mut self.output);
         if reads {
@@ -192,7 +199,7 @@ where
             // It is not the client who is silent.
             clock.heard = now;
         }
-        Ok(reads)
+        Ok((reads, took_any))
     }
 
     /// Sends what is left, and waits until the other side has closed as well: closing with unread

@@ -2,10 +2,13 @@
 
 use std::io;
 
-use super::state::TakenOver;
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::Reason;
 use crate::mqtt::session::Exceeded;
+
+/// The session belongs to another connection now, or is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TakenOver;
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]

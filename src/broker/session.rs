@@ -5,6 +5,9 @@
 //! queue. Retained messages are looked up when their turn comes, so a subscription to ten thousand
 //! of them costs nothing and none of them can be crowded out.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;

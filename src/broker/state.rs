@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::Limits;
 use super::acks::{self, Acks};
+use super::end::TakenOver;
 use super::filter::Filter;
 use super::message::{Delivery, Message};
 use super::retained::Retained;
@@ -59,10 +60,6 @@ pub(super) struct Place {
     pub(super) session: SessionKey,
     generation: u64,
 }
-
-/// The session belongs to another connection now, or is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TakenOver;
 
 impl State {
     /// No sessions.

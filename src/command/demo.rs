@@ -41,8 +41,10 @@ const RATE_HZ: f64 = 20.0;
 const BOARDS_SPEAK: f64 = 0.9;
 /// Boards that speak the wire protocol, each on its own port.
 const WIRE_BOARDS: u16 = 3;
-/// Boards that print lines of JSON on one port.
-const JSON_BOARDS: u16 = 1;
+/// The board that prints lines of JSON, by the name it has in the boards' own ledger.
+const JSON_BOARD: &str = "sim1";
+/// The name that the wire boards give themselves.
+const WIRE_NAME: &str = "greenhouse";
 
 /// `serialgate demo`
 #[derive(Debug, clap::Args)]
@@ -91,7 +93,7 @@ impl Story {
     pub async fn tell(self) -> anyhow::Result<Exit> {
         let folder = TempDir::new().context("temporary folder")?;
         let mut stage = self.set(folder.path()).await?;
-        let mut view = View::new(WIRE_BOARDS + JSON_BOARDS).context("terminal")?;
+        let mut view = View::new(WIRE_BOARDS + 1).context("terminal")?;
         let start = Instant::now();
         let mut tick = tokio::time::interval(FRAME);
         let elapsed = loop {
@@ -118,7 +120,7 @@ impl Story {
         let ledger_file = folder.join("boards.jsonl");
         let sim_ledger = sim::Ledger::create(&ledger_file).context("ledger")?;
         let boards = CancellationToken::new();
-        for (format, devices) in [(sim::Format::Wire, WIRE_BOARDS), (sim::Format::Json, JSON_BOARDS)] {
+        for (format, devices) in [(sim::Format::Wire, WIRE_BOARDS), (sim::Format::Json, 1)] {
             let (ledger, stop) = (sim_ledger.clone(), boards.clone());
             let options = self.boards(folder, format, devices);
             let run = sim::run(options, ledger, stop.cancelled_owned());
@@ -139,6 +141,7 @@ impl Story {
             devices: NonZeroUsize::new(devices.into()).unwrap_or(NonZeroUsize::MIN),
             duration: Some(self.total.mul_f64(BOARDS_SPEAK)),
             wait: true,
+            name: WIRE_NAME.to_owned(),
             ..sim::Options::new(&link(folder, format), format, RATE_HZ)
         }
     }
@@ -195,7 +198,7 @@ fn configuration(folder: &Path, cloud: &Cloud) -> Result<Config, ConfigError> {
     let mut text = format!(
         "gateway: demo\nqueue: {{path: {folder}/queue.db}}\nbroker: {{listen: []}}\n\
          bridges:\n  - {{name: cloud, url: \"mqtt://{address}\"}}\n\
-         ports:\n  - {{path: {json}, format: json, device_key: id}}\n  - {{path: {wire}}}\n",
+         ports:\n  - {{path: {json}, format: json, device: {JSON_BOARD}}}\n  - {{path: {wire}}}\n",
         folder = folder.display(),
         address = cloud.address,
         json = json.display(),
@@ -209,7 +212,7 @@ fn configuration(folder: &Path, cloud: &Cloud) -> Result<Config, ConfigError> {
 }
 
 fn verdict(ledger: &Ledger, peak: u64, cut_for: Duration, elapsed: Duration) -> Exit {
-    say(format_args!("\n{ledger}"));
+    say(format_args!("\n\n{ledger}"));
     let (cut_s, took_s) = (cut_for.as_secs_f64(), elapsed.as_secs_f64());
     say(format_args!(
         "  link cut for {cut_s:.1} s, highest backlog {peak} readings, all over after {took_s:.1} s"

@@ -12,7 +12,7 @@
 //! Callers lock, call, unlock; [`Core::next_job`] tells the storage thread what to do and
 //! [`Core::finished`] takes the outcome. Time is microseconds of the boot clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -60,6 +60,8 @@ pub struct Core<T> {
     boards: BTreeMap<(Uid, u32), Resume>,
     boards_unsaved: BTreeMap<(Uid, u32), Resume>,
     gaps: Gaps,
+    /// Refused by one bridge while another still wants them.
+    refused: BTreeSet<u64>,
     disk: Disk,
     /// Highest position in a chunk, while there is one.
     disk_last: Option<u64>,
@@ -96,6 +98,7 @@ impl<T> Core<T> {
             boards: found.boards,
             boards_unsaved: BTreeMap::new(),
             gaps: Gaps::default(),
+            refused: BTreeSet::new(),
             disk: Disk::Well,
             disk_last: found.on_disk,
             committing: found.next_position,
@@ -228,14 +231,25 @@ impl<T> Core<T> {
         taken
     }
 
-    /// Bridge `index` has `position` acknowledged, or can never deliver it.
+    /// Bridge `index` can never deliver `position`. When the last bridge is done with it, it counts
+    /// as dropped rather than delivered, even if another bridge had it acknowledged.
+    pub fn refused(&mut self, index: usize, position: u64, body: &Body, now: i64) {
+        self.refused.insert(position);
+        if let Body::Reading(reading) = body {
+            self.gaps.add(&reading.device, GapReason::Refused, reading.seq);
+        }
+        self.done(index, position, now);
+        self.tell_gaps(now);
+    }
+
+    /// Bridge `index` has `position` acknowledged.
     pub fn done(&mut self, index: usize, position: u64, now: i64) {
         let Some(Mark { counts }) = self.cursors.get_mut(index).and_then(|c| c.done(position)) else {
             return;
         };
         let ticket = match self.held.done(position, index) {
             Settled::Gone(ticket) => {
-                self.ledger.delivered += u64::from(counts);
+                self.settle(position, counts);
                 ticket
             }
             Settled::Kept => None,
@@ -266,11 +280,18 @@ impl<T> Core<T> {
         if self.settings.commit_first { self.held.durable_end() } else { self.held.end() }
     }
 
-    /// Counts an entry on disk as delivered once the last bridge is done with it.
+    /// Settles an entry on disk once the last bridge is done with it.
     fn settle_on_disk(&mut self, position: u64, counts: bool) {
-        if counts && self.cursors.iter().all(|cursor| cursor.is_done(position)) {
-            self.ledger.delivered += 1;
+        if self.cursors.iter().all(|cursor| cursor.is_done(position)) {
+            self.settle(position, counts);
         }
+    }
+
+    /// Every bridge is done with the entry at `position`.
+    fn settle(&mut self, position: u64, counts: bool) {
+        let refused = self.refused.remove(&position);
+        let counter = if refused { &mut self.ledger.dropped.refused } else { &mut self.ledger.delivered };
+        *counter += u64::from(counts);
     }
 
     fn note_ack(&mut self, now: i64) {

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::clock::boottime_us;
+use tokio::sync::oneshot;
 
-use super::types::Taken;
+use crate::clock::boottime_us;
+use crate::reading::Body;
+
+use super::core::Core;
+use super::types::{Safe, Taken};
 use super::{Shared, resolve};
 
 /// A bridge's side of the queue.
@@ -45,10 +49,19 @@ impl Outlet {
         state.core.take(self.index, max, boottime_us(), |body| interest.wants_one(consumer, body))
     }
 
-    /// The cloud has acknowledged the entry at `position`, or can never take it.
+    /// The cloud has acknowledged the entry at `position`.
     pub fn done(&self, position: u64) {
+        self.settle(|core| core.done(self.index, position, boottime_us()));
+    }
+
+    /// The cloud can never take the entry at `position`: it is given up, counted and told of.
+    pub fn refused(&self, position: u64, body: &Body) {
+        self.settle(|core| core.refused(self.index, position, body, boottime_us()));
+    }
+
+    fn settle(&self, how: impl FnOnce(&mut Core<oneshot::Sender<Safe>>)) {
         let mut state = self.shared.state();
-        state.core.done(self.index, position, boottime_us());
+        how(&mut state.core);
         self.shared.call_worker(&mut state);
         let safe = state.core.take_safe();
         drop(state);

@@ -14,7 +14,7 @@ use super::store::{Done, KernelBoot, Limits, Store};
 use super::types::{Full, Resume, Safe, Settings};
 use super::*;
 use crate::clock::Offset;
-use crate::reading::{MessageId, Reading, Stamp, Value};
+use crate::reading::{EventKind, GapReason, MessageId, Reading, Stamp, Value};
 
 const OFFSET: Offset = Offset { us: 0, synced: true };
 
@@ -280,6 +280,30 @@ fn old_entries_expire_by_running_time() {
     let status = rig.core.status(rig.now);
     assert_eq!((status.dropped.expired, status.readings), (1, 1));
     assert_eq!(rig.take(0, 10).iter().map(|t| t.1).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn what_the_cloud_refuses_is_dropped_and_told_of() {
+    let mut rig = Rig::new(Settings { event_wants: 1, ..settings(false) }, limits());
+    for seq in 0..3 {
+        rig.push(seq, 1).unwrap();
+    }
+    for entry in rig.core.take(0, 3, 0, |_| true) {
+        match seq_of(&entry.body) {
+            1 => rig.core.refused(0, entry.position, &entry.body, 0),
+            _ => rig.core.done(0, entry.position, 0),
+        }
+    }
+    rig.note_safe();
+    assert_eq!(rig.safe.len(), 3, "a board need not keep what no cloud will ever take");
+    let ledger = rig.core.ledger();
+    assert_eq!((ledger.accepted, ledger.delivered, ledger.dropped.refused, ledger.waiting()), (3, 2, 1, 0));
+    let told = rig.core.take(0, 10, 0, |_| true);
+    let Body::Event(event) = &*told[0].body else { panic!("{told:?}") };
+    assert!(matches!(
+        event.kind,
+        EventKind::Gap { from_seq: 1, to_seq: 1, lost: 1, reason: GapReason::Refused, .. }
+    ));
 }
 
 #[test]

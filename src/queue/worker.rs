@@ -86,6 +86,8 @@ impl Worker {
 
     fn run(&mut self, shared: &Shared) {
         let mut failing = false;
+        let file = self.look();
+        shared.state().core.observe(file);
         while let Some(job) = next_job(shared) {
             let outcome = self.perform(job);
             failing = log_change(&outcome, failing);

@@ -38,7 +38,14 @@ fn a_wire_board_needs_no_configuration_of_its_own() {
     let word = |topic: &str| words.messages().into_iter().find(|m| m.topic == topic && m.retained);
     wait_for("retained words", PATIENCE, || word("serialgate/pi/greenhouse-6677/state").is_some());
     assert_eq!(word("serialgate/pi/status").unwrap().payload, "online");
-    assert_eq!(word("serialgate/pi/greenhouse-6677/status").unwrap().payload, "online");
+    // The board has gone since; the cloud was told both.
+    let status = "serialgate/pi/greenhouse-6677/status";
+    wait_for("the board to be offline", PATIENCE, || {
+        word(status).is_some_and(|word| word.payload == "offline")
+    });
+    let told: Vec<String> =
+        log.messages().into_iter().filter(|m| m.topic == status).map(|m| m.payload).collect();
+    assert_eq!(told, ["online", "offline"]);
     let meta = word("serialgate/pi/greenhouse-6677/meta").unwrap().json();
     assert_eq!(meta["uid"], "0011223344556677");
     let channels = meta["channels"].as_array().unwrap();
@@ -59,7 +66,8 @@ fn json_lines_of_several_devices_share_a_port() {
     let ports = [port(dir.path(), "line", "format: json, device_key: id")];
     let gateway = Gateway::start(dir.path(), &ports, free_port(), cloud.port);
     gateway.wait_status("the bridge", |status| status["bridges"][0]["state"] == "connected");
-    let _boards = Boards::start(dir.path(), "line", "json", 20, &["--devices", "3", "--count", "50"]);
+    let _boards =
+        Boards::start(dir.path(), "line", "json", 20, &["--devices", "3", "--count", "50", "--wait"]);
     wait_for("all readings in the cloud", PATIENCE, || log.readings().len() >= 150);
     let arrived = log.readings();
     compare(&std::collections::BTreeSet::new(), &arrived);

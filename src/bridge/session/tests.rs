@@ -279,7 +279,7 @@ fn a_row_is_done_only_at_its_own_puback() {
     assert_eq!(pair.delivered(), [0; 0]);
     pair.ack(ids[0], Reason::NO_SUBSCRIBERS);
     assert_eq!(pair.delivered(), [1]);
-    assert_eq!(pair.session.end().iter().map(|row| row.position).collect::<Vec<_>>(), [2]);
+    assert_eq!(pair.session.end().iter().map(|(row, _)| row.position).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
@@ -561,7 +561,7 @@ proptest! {
                 let now = pair.now;
                 let kept = pair.session.take_kept(usize::MAX);
                 let in_flight = pair.session.end();
-                let in_flight: BTreeSet<_> = in_flight.iter().map(|row| row.position).collect();
+                let in_flight: BTreeSet<_> = in_flight.iter().map(|(row, _)| row.position).collect();
                 prop_assert_eq!(&in_flight, &at_broker.values().copied().collect());
                 let known = in_flight.into_iter().chain(kept.iter().map(|row| row.position)).collect();
                 prop_assert_eq!(&rows.out, &known, "every row that is not done is known");

@@ -128,7 +128,7 @@ impl State {
         let ends = if expiry_s == u32::MAX { None } else { after(expiry_s) };
         let (due, later) = match will {
             Some(Will { message, delay_s: 0 }) => (Some(message), None),
-            Some(Will { message, delay_s }) => (None, after(delay_s.min(expiry_s)).map(|at| (at, message))),
+            Some(Will { message, delay_s }) => (None, after(delay_s).map(|at| (at, message))),
             None => (None, None),
         };
         let presence = Presence::Offline { since: now, ends, will: later };

@@ -90,6 +90,8 @@ async fn retained_messages_come_again_with_every_subscription_that_wants_them() 
         }
         peer.hear_nothing().await;
     }
+    peer.subscribe(wanted("$share/g/t", Qos::AtMostOnce)).await;
+    peer.hear_nothing().await;
     let mut old = Peer::subscriber(&broker, Version::V3, "o", "t", Qos::AtMostOnce).await;
     old.hear_all(&["x"]).await;
     old.subscribe(wanted("t", Qos::AtMostOnce)).await;
@@ -402,4 +404,35 @@ async fn our_own_parts_publish_without_a_connection() {
     broker.local().publish(message("serialgate/pi/status", "online", Qos::AtLeastOnce));
     subscriber.hear_all(&["online"]).await;
     assert_eq!(broker.stats().received, 0, "only clients' messages are counted as received");
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscribing_again_starts_the_retained_messages_anew() {
+    let broker = broker();
+    for n in 0..3 {
+        broker.local().publish(retained(&format!("a/{n}"), &n.to_string(), Qos::AtLeastOnce));
+    }
+    let narrow = Connect { receive_maximum: 1, ..connect(Version::V5, "s") };
+    let (mut peer, _) = Peer::connect(&broker, narrow).await;
+    peer.subscribe(wanted("a/#", Qos::AtLeastOnce)).await;
+    let first = peer.hear_publish().await;
+    peer.subscribe(wanted("a/#", Qos::AtLeastOnce)).await;
+    peer.acknowledge(&first).await;
+    peer.hear_all(&["0", "1", "2"]).await;
+    peer.hear_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsubscribed_client_gets_no_more_retained_messages() {
+    let broker = broker();
+    for n in 0..5 {
+        broker.local().publish(retained(&format!("a/{n}"), "x", Qos::AtLeastOnce));
+    }
+    let narrow = Connect { receive_maximum: 1, ..connect(Version::V5, "s") };
+    let (mut peer, _) = Peer::connect(&broker, narrow).await;
+    peer.subscribe(wanted("a/#", Qos::AtLeastOnce)).await;
+    let first = peer.hear_publish().await;
+    peer.unsubscribe(&["a/#"]).await;
+    peer.acknowledge(&first).await;
+    peer.hear_nothing().await;
 }

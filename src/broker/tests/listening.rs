@@ -80,3 +80,19 @@ async fn stopping_closes_connections_and_ports() {
     assert!(TcpStream::connect(address).await.is_err(), "the port is free");
     assert_eq!(broker.stats().clients, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn unread_input_does_not_eat_the_last_words() {
+    let (listen, address) = bound().await;
+    let (_stop, _task) = start(&broker(), vec![listen]);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00").await.unwrap();
+    let mut connack = [0; 64];
+    assert!(stream.read(&mut connack).await.unwrap() > 0);
+    // More than the broker reads at a time, and wrong from the first byte on.
+    stream.write_all(&[0; 100_000]).await.unwrap();
+    tokio::time::sleep(MOMENT).await;
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, [0xE0, 0x02, Reason::MALFORMED.0, 0x00]);
+}

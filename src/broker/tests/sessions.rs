@@ -27,6 +27,22 @@ async fn an_offline_client_gets_what_it_missed_but_not_qos_0() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_with_qos_0_goes_with_the_connection() {
+    let broker = broker();
+    let narrow = || Connect { receive_maximum: 1, ..persistent(Version::V5, "s") };
+    let (mut subscriber, _) = Peer::connect(&broker, narrow()).await;
+    subscriber.subscribe(wanted("t", Qos::AtLeastOnce)).await;
+    for (payload, qos) in [("1", Qos::AtLeastOnce), ("2", Qos::AtLeastOnce), ("3", Qos::AtMostOnce)] {
+        broker.local().publish(message("t", payload, qos));
+    }
+    subscriber.hear_publish().await;
+    drop(subscriber);
+    let (mut subscriber, _) = Peer::connect(&broker, narrow()).await;
+    subscriber.hear_all(&["1", "2"]).await;
+    subscriber.hear_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clean_start_finds_nothing() {
     for version in VERSIONS {
         let broker = broker();
@@ -56,6 +72,7 @@ async fn resume_repeats_in_order_with_dup_within_the_receive_maximum() {
     subscriber.say(Packet::PubRec(Ack::ok(ids[1]))).await;
     assert_eq!(subscriber.hear().await, Packet::PubRel(Ack::ok(ids[1])));
     drop(subscriber);
+    tokio::time::sleep(MOMENT).await;
     broker.local().publish(message("t", "new", Qos::ExactlyOnce));
 
     let narrow = Connect { receive_maximum: 2, ..persistent(Version::V5, "s") };
@@ -103,13 +120,27 @@ async fn a_takeover_ends_the_old_connection_and_keeps_the_session() {
         let broker = broker();
         let (mut old, _) = Peer::connect(&broker, persistent(version, "s")).await;
         old.subscribe(wanted("t", Qos::AtLeastOnce)).await;
+        let before = tokio::time::Instant::now();
         let (mut new, is_resumed) = Peer::connect(&broker, persistent(version, "s")).await;
         assert!(is_resumed);
         let told = (version == Version::V5).then_some(Reason::TAKEN_OVER);
         assert_eq!(old.hear_end().await, told);
+        assert!(before.elapsed() < MOMENT, "at once");
         broker.local().publish(message("t", "x", Qos::AtLeastOnce));
         new.hear_all(&["x"]).await;
         assert_eq!(broker.stats().clients, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_without_expiry_ends_with_its_connection_by_takeover_too() {
+    for version in VERSIONS {
+        let broker = broker();
+        let mut old = Peer::subscriber(&broker, version, "s", "t", Qos::AtLeastOnce).await;
+        let (_new, is_resumed) = Peer::connect(&broker, persistent(version, "s")).await;
+        assert!(!is_resumed);
+        assert_eq!(broker.stats().subscriptions, 0);
+        old.hear_end().await;
     }
 }
 
@@ -223,6 +254,25 @@ async fn queues_are_bounded_in_bytes_each_and_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn delivered_messages_give_their_room_back() {
+    let payload = "x".repeat(1000);
+    let limits = Limits { all_queues_bytes: 1500, ..Limits::default() };
+    let broker = Broker::new(limits, NoIntake);
+    let (mut away, _) = Peer::connect(&broker, persistent(Version::V3, "away")).await;
+    away.subscribe(wanted("away", Qos::AtLeastOnce)).await;
+    away.disconnect(Reason::SUCCESS).await;
+    let mut here = Peer::subscriber(&broker, Version::V5, "here", "here", Qos::ExactlyOnce).await;
+    for qos in [Qos::ExactlyOnce, Qos::AtLeastOnce, Qos::AtMostOnce] {
+        broker.local().publish(message("here", &payload, qos));
+        let publish = here.hear_publish().await;
+        here.acknowledge(&publish).await;
+        here.settle().await;
+    }
+    broker.local().publish(message("away", &payload, Qos::AtLeastOnce));
+    assert_eq!(broker.stats().dropped, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_session_that_was_away_longest_gives_way_to_a_new_one() {
     let limits = Limits { sessions: 2, ..Limits::default() };
     let broker = Broker::new(limits, NoIntake);
@@ -304,6 +354,12 @@ async fn a_delayed_will_waits_for_the_client_and_not_longer_than_its_session() {
     // The client is back in time.
     drop(Peer::connect(&broker, dying(10, 100)).await);
     tokio::time::sleep(seconds(9)).await;
+    let (back, is_resumed) = Peer::connect(&broker, lasting("d", 100)).await;
+    assert!(is_resumed);
+    assert!(timeout(seconds(50), watcher.hear()).await.is_err());
+    back.disconnect(Reason::SUCCESS).await;
+    // The client is back even before its old connection is gone.
+    let (_old, _) = Peer::connect(&broker, dying(10, 100)).await;
     let (back, is_resumed) = Peer::connect(&broker, lasting("d", 100)).await;
     assert!(is_resumed);
     assert!(timeout(seconds(50), watcher.hear()).await.is_err());

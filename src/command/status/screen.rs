@@ -77,13 +77,14 @@ fn queue(queue: &Queue) -> Vec<String> {
             seconds(queue.oldest_age_s),
         ),
         format!(
-            "  {} accepted = {} delivered + {} dropped ({} full, {} expired, {} corrupt) + {} waiting",
+            "  {} accepted = {} delivered + {} dropped ({} full, {} expired, {} corrupt, {} refused) + {} waiting",
             queue.accepted,
             queue.delivered,
             dropped.total(),
             dropped.full,
             dropped.expired,
             dropped.corrupt,
+            dropped.refused,
             queue.readings,
         ),
         format!("  {}, {} written since start", count(queue.commits, "commit"), size(queue.flash_bytes)),
@@ -245,7 +246,7 @@ mod tests {
             volatile: 4,
             accepted: 12_348,
             delivered: 8745,
-            dropped: Dropped { full: 2, expired: 1, corrupt: 0 },
+            dropped: Dropped { full: 2, expired: 1, ..Dropped::default() },
             commits: 301,
             flash_bytes: 50_000_000,
             state: QueueState::Ok,
@@ -262,7 +263,7 @@ mod tests {
           /dev/ttyUSB1: held by minicom (pid 812)
 
         Queue: ok; 3600 waiting (4 in memory only), 120KiB on disk, oldest 1min 15s
-          12348 accepted = 8745 delivered + 3 dropped (2 full, 1 expired, 0 corrupt) + 3600 waiting
+          12348 accepted = 8745 delivered + 3 dropped (2 full, 1 expired, 0 corrupt, 0 refused) + 3600 waiting
           301 commits, 47MiB written since start
 
         BRIDGE  STATE           FOR  BACKLOG  IN FLIGHT  DELIVERED  ETA
@@ -282,7 +283,7 @@ mod tests {
         Ports: none
 
         Queue: ok; 0 waiting (0 in memory only), 0B on disk, oldest -
-          0 accepted = 0 delivered + 0 dropped (0 full, 0 expired, 0 corrupt) + 0 waiting
+          0 accepted = 0 delivered + 0 dropped (0 full, 0 expired, 0 corrupt, 0 refused) + 0 waiting
           0 commits, 0B written since start
 
         Bridges: none

@@ -133,8 +133,8 @@ impl<T> Core<T> {
     fn not_written(&mut self) {
         for (position, counts) in self.held.not_written() {
             // Those that all bridges are done with were counted when the last of them was.
-            if counts && !self.cursors.iter().all(|cursor| cursor.is_done(position)) {
-                self.ledger.delivered += 1;
+            if !self.cursors.iter().all(|cursor| cursor.is_done(position)) {
+                self.settle(position, counts);
             }
         }
     }
@@ -160,15 +160,17 @@ impl<T> Core<T> {
     fn forget(&mut self, evicted: Vec<Evicted>) {
         for chunk in evicted {
             for entry in chunk.entries {
+                self.refused.remove(&entry.position);
                 if self.cursors.iter().all(|cursor| cursor.is_done(entry.position)) {
                     continue;
                 }
                 let dropped = &mut self.ledger.dropped;
-                match chunk.reason {
-                    GapReason::Expired => dropped.expired += u64::from(entry.counts),
-                    GapReason::Corrupt => dropped.corrupt += u64::from(entry.counts),
-                    GapReason::Full | GapReason::Device => dropped.full += u64::from(entry.counts),
-                }
+                let counter = match chunk.reason {
+                    GapReason::Expired => &mut dropped.expired,
+                    GapReason::Corrupt => &mut dropped.corrupt,
+                    GapReason::Full | GapReason::Device | GapReason::Refused => &mut dropped.full,
+                };
+                *counter += u64::from(entry.counts);
                 if let Some((device, seq)) = entry.reading {
                     self.gaps.add(&device, chunk.reason, seq);
                 }
@@ -187,7 +189,7 @@ impl<T> Core<T> {
     }
 
     /// Queues what was not told yet of lost readings, as far as there is room.
-    fn tell_gaps(&mut self, now: i64) {
+    pub(super) fn tell_gaps(&mut self, now: i64) {
         while let Some((key, gap)) = self.gaps.first() {
             let kind = gap.event(&key);
             if !self.announce(kind, now) {

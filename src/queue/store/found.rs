@@ -41,6 +41,7 @@ impl Store {
             full: counter("dropped:full"),
             expired: counter("dropped:expired"),
             corrupt: counter("dropped:corrupt"),
+            refused: counter("dropped:refused"),
         };
         let accepted = delivered + dropped.total() + stored.saturating_sub(done);
         let ledger = Ledger { accepted, delivered, dropped };

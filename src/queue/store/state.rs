@@ -21,6 +21,7 @@ pub(super) fn state_of(save: &Save, bridges: &[String]) -> Vec<(String, i64)> {
         ("dropped:full", save.dropped.full),
         ("dropped:expired", save.dropped.expired),
         ("dropped:corrupt", save.dropped.corrupt),
+        ("dropped:refused", save.dropped.refused),
     ];
     let counters = counters.into_iter().map(|(key, value)| (key.to_owned(), signed(value)));
     cursors.chain(counters).chain(boards).collect()
