@@ -78,7 +78,10 @@ async fn a_loose_contact_is_told_once() {
     while let Body::Event(Event { kind: EventKind::Port { state, .. }, .. }) = rig.next().await {
         states.push(state);
     }
-    assert_eq!(states, ["open", "absent", "open"]);
+    // Somebody else's gateway may still look for a pty of the same name: then it is busy, or absent
+    // once more, but never open without having said anything.
+    let opened = states.iter().filter(|state| *state == "open").count();
+    assert_eq!((opened, states.first().map(String::as_str)), (2, Some("open")), "{states:?}");
     rig.stop().await;
 }
 
