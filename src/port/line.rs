@@ -50,9 +50,10 @@ pub struct Line {
     report: Report,
     feed: Feed,
     watcher: Watcher,
-    /// How long to wait before the next attempt, because the last opening came to nothing.
+    /// How long to wait before the next attempt, because the last opening came to nothing. As long
+    /// as that goes on, an open device is no news until it has lived for a while.
     flapping: Option<Duration>,
-    /// The state that the log knows.
+    /// The state as it was last told.
     state: Option<PortState>,
 }
 
@@ -91,7 +92,9 @@ impl Line {
                 () = stop.cancelled() => return,
                 port = self.wait_open() => port,
             };
-            self.enter(PortState::Open, None);
+            if self.flapping.is_none() {
+                self.enter(PortState::Open, None);
+            }
             let gone = tokio::select! {
                 () = stop.cancelled() => None,
                 gone = self.serve(port) => Some(gone),
@@ -162,9 +165,9 @@ impl Line {
             _ if before == Some(state) => {}
             // Some sensors are silent for hours between two readings.
             (Some(PortState::Silent), PortState::Open) | (_, PortState::Silent) => {
-                tracing::debug!(port, state = state.as_str(), "port");
+                tracing::debug!(port, state = state.as_str(), "port state");
             }
-            _ => tracing::info!(port, state = state.as_str(), why, "port"),
+            _ => tracing::info!(port, state = state.as_str(), why, "port state"),
         }
         if before != Some(state) {
             self.report.state(state);
@@ -215,9 +218,7 @@ impl Line {
                     Err(error) => return gone(error.to_string(), heard),
                 },
                 () = &mut alarm => {
-                    if heard.elapsed() >= SILENT {
-                        self.enter(PortState::Silent, None);
-                    }
+                    self.heard_nothing_since(heard);
                     self.feed.tick(self.report.now(), &self.report, &mut outbox);
                 }
             }
@@ -226,11 +227,22 @@ impl Line {
 
     /// When there is something to do even if no byte comes.
     fn due(&self, heard: Instant) -> Instant {
-        let silent = heard + SILENT;
-        let silent = if silent > Instant::now() { silent } else { Instant::now() + FAR };
-        let Some(at_us) = self.feed.wake_at_us() else { return silent };
+        let quiet = match self.state {
+            Some(PortState::Silent) => Instant::now() + FAR,
+            Some(PortState::Open) => heard + SILENT,
+            _ => heard + STEADY,
+        };
+        let Some(at_us) = self.feed.wake_at_us() else { return quiet };
         let wait = u64::try_from(at_us - self.report.now().us).unwrap_or(0);
-        silent.min(Instant::now() + Duration::from_micros(wait))
+        quiet.min(Instant::now() + Duration::from_micros(wait))
+    }
+
+    fn heard_nothing_since(&mut self, heard: Instant) {
+        if heard.elapsed() >= SILENT {
+            self.enter(PortState::Silent, None);
+        } else if heard.elapsed() >= STEADY {
+            self.enter(PortState::Open, None);
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use serialgate::reading::EventKind;
+use serialgate::reading::{Body, Event, EventKind};
 use serialgate::status::PortState;
 use serialgate::topic::Subject;
 use tokio::time::{Instant, sleep};
 use tokio_serial::SerialStream;
 
-use crate::support::{Cable, Rig, json, number, wire};
+use crate::support::{Cable, PATIENCE, Rig, json, number, wire};
 
 #[tokio::test]
 async fn a_device_that_comes_back_is_read_at_once() {
@@ -51,6 +51,37 @@ async fn the_events_tell_of_each_change() {
     let cable = rig.plug("tty").await;
     assert_eq!(rig.next_event().await, event("open"));
     drop(cable);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_loose_contact_is_told_once() {
+    let mut rig = Rig::new();
+    let link = rig.link("tty");
+    rig.start_plugged(json()).await.unplug(&link);
+    for _ in 0..20 {
+        let cable = Cable::new();
+        cable.plug(&link);
+        sleep(Duration::from_millis(20)).await;
+        cable.unplug(&link);
+    }
+    let mut cable = Cable::new();
+    cable.plug(&link);
+    // Nobody may be listening yet; the port shows itself as open once it has heard something.
+    let deadline = Instant::now() + PATIENCE;
+    while rig.status().frames == 0 {
+        assert!(Instant::now() < deadline);
+        cable.send(b"{\"n\":1}\n").await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    let mut states = Vec::new();
+    while let Body::Event(Event { kind: EventKind::Port { state, .. }, .. }) = rig.next().await {
+        states.push(state);
+    }
+    // Somebody else's gateway may still look for a pty of the same name: then it is busy, or absent
+    // once more, but never open without having said anything.
+    let opened = states.iter().filter(|state| *state == "open").count();
+    assert_eq!((opened, states.first().map(String::as_str)), (2, Some("open")), "{states:?}");
     rig.stop().await;
 }
 

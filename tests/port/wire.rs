@@ -122,7 +122,7 @@ fn nak(next: u16) -> Heard {
 
 #[tokio::test]
 async fn a_board_introduces_itself_and_is_acknowledged_when_its_readings_are_on_disk() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::committing_within(Duration::from_secs(2));
     let mut board = Board::new(rig.start_plugged(wire()).await);
     board.cable.send(b"ets Jul 29 2019\r\n\xffnoise\0").await;
     board.greet().await;
@@ -155,7 +155,7 @@ async fn a_board_introduces_itself_and_is_acknowledged_when_its_readings_are_on_
 
 #[tokio::test]
 async fn an_acknowledgement_by_the_cloud_needs_no_disk() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::committing_within(Duration::from_secs(60));
     let outlet = rig.queue.outlet(0);
     let mut board = Board::new(rig.start_plugged(wire()).await);
     board.greet().await;
