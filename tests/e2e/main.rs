@@ -1,15 +1,11 @@
 //! The whole gateway, from outside: the real binary, boards on pseudo-terminals, Debian's mosquitto
 //! as the cloud. One behaviour per test; each has its own directory, ports and processes.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test says what went wrong by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
+mod input;
 mod kill;
 mod load;
 mod outage;

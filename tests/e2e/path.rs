@@ -22,7 +22,7 @@ fn a_wire_board_needs_no_configuration_of_its_own() {
     let gateway = Gateway::start(dir.path(), &[port(dir.path(), "board", "format: wire")], local, cloud.port);
     boards.wait_all_acknowledged();
     let produced = boards.ids("produced");
-    wait_for("all readings in the cloud", PATIENCE, || log.readings().len() >= produced.len());
+    wait_for("all readings in the cloud", PATIENCE, || log.count() >= produced.len());
     let verdict = compare(&produced, &log.readings());
     assert!(verdict.missing.is_empty(), "{:?}", verdict.missing);
     assert_eq!(verdict.duplicates, 0);
@@ -68,7 +68,7 @@ fn json_lines_of_several_devices_share_a_port() {
     gateway.wait_status("the bridge", |status| status["bridges"][0]["state"] == "connected");
     let _boards =
         Boards::start(dir.path(), "line", "json", 20, &["--devices", "3", "--count", "50", "--wait"]);
-    wait_for("all readings in the cloud", PATIENCE, || log.readings().len() >= 150);
+    wait_for("all readings in the cloud", PATIENCE, || log.count() >= 150);
     let arrived = log.readings();
     compare(&std::collections::BTreeSet::new(), &arrived);
     let mut by_device = std::collections::BTreeMap::<String, Vec<u64>>::new();

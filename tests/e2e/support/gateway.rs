@@ -1,0 +1,137 @@
+//! The gateway: `serialgate run`, with files of its own.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{PATIENCE, Process, wait_for};
+
+/// The program under test.
+pub(crate) fn serialgate() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_serialgate"))
+}
+
+pub(crate) struct Gateway {
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+impl Gateway {
+    /// A gateway with `ports` (YAML list items) that bridges to a cloud at `cloud`.
+    pub(crate) fn start(dir: &Path, ports: &[String], broker: u16, cloud: u16) -> Self {
+        Self::configured(dir, &Self::config(dir, ports, broker, cloud))
+    }
+
+    /// A gateway with this configuration; [`Gateway::config`] is a good beginning of one.
+    pub(crate) fn configured(dir: &Path, config: &str) -> Self {
+        fs::write(dir.join("serialgate.yaml"), config).unwrap();
+        let mut gateway = Self { dir: dir.to_owned(), process: None };
+        gateway.resume();
+        gateway
+    }
+
+    /// The last line is the bridge's, for more of its keys to follow.
+    pub(crate) fn config(dir: &Path, ports: &[String], broker: u16, cloud: u16) -> String {
+        let ports: String = ports.iter().map(|port| format!("  - {port}\n")).collect();
+        format!(
+            "gateway: pi\nports:\n{ports}queue: {{path: {dir}/queue.db}}\n\
+             broker: {{listen: [{{address: \"127.0.0.1:{broker}\"}}]}}\n\
+             control: {{socket: {dir}/control.sock}}\n\
+             bridges:\n  - name: cloud\n    url: mqtt://127.0.0.1:{cloud}\n",
+            dir = dir.display()
+        )
+    }
+
+    pub(crate) fn resume(&mut self) {
+        let log = File::options().create(true).append(true).open(self.dir.join("gateway.log")).unwrap();
+        let mut command = serialgate();
+        command.arg("run").arg("--config").arg(self.dir.join("serialgate.yaml"));
+        self.process = Some(Process::spawn(command.stdout(Stdio::null()).stderr(log)));
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().pid()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.process.take().unwrap().terminate()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait_end(&mut self, limit: Duration) -> ExitStatus {
+        self.process.take().unwrap().wait(limit)
+    }
+
+    pub(crate) fn assert_runs(&mut self) {
+        assert!(!self.process.as_mut().unwrap().has_ended(), "the gateway ended:\n{}", self.log());
+    }
+
+    /// The status, from where `serialgate status` gets it; `None` while nobody answers.
+    pub(crate) fn status(&self) -> Option<Value> {
+        let mut socket = UnixStream::connect(self.dir.join("control.sock")).ok()?;
+        socket.write_all(b"{\"command\":\"status\"}\n").ok()?;
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line).ok()?;
+        let mut answer: Value = serde_json::from_str(&line).ok()?;
+        Some(answer["status"].take())
+    }
+
+    pub(crate) fn wait_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let mut last = None;
+        wait_for(what, PATIENCE, || {
+            last = self.status();
+            last.as_ref().is_some_and(&condition)
+        });
+        last.unwrap()
+    }
+
+    /// Waits until the port at that place in the configuration is in `state`.
+    pub(crate) fn wait_port(&self, index: usize, state: &str) -> Value {
+        let what = format!("port {index} to be {state}");
+        self.wait_status(&what, |status| status["ports"][index]["state"] == state)["ports"][index].take()
+    }
+
+    pub(crate) fn wait_bridge(&self) {
+        self.wait_status("the bridge", |status| status["bridges"][0]["state"] == "connected");
+    }
+
+    /// What it wrote to standard error, over all its lives.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("gateway.log")).unwrap_or_default()
+    }
+
+    /// Memory in use, in KiB.
+    pub(crate) fn rss_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+/// What all threads of a process have computed so far.
+pub(crate) fn cpu_time(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let nanos = tasks.map(|task| {
+        // A thread may end while we look.
+        let text = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap_or_default();
+        text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or_default()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+/// The exactness that `status` promises at every moment.
+pub(crate) fn assert_account(status: &Value) {
+    let queue = &status["queue"];
+    let n = |value: &Value| value.as_u64().unwrap();
+    let dropped: u64 = ["full", "expired", "corrupt"].iter().map(|why| n(&queue["dropped"][why])).sum();
+    assert_eq!(n(&queue["accepted"]), n(&queue["delivered"]) + dropped + n(&queue["readings"]), "{queue}");
+}
