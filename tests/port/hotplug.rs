@@ -50,8 +50,8 @@ async fn the_events_tell_of_each_change() {
     rig.wait_for("the reason", || rig.status().last_error.as_deref() == Some("no such device")).await;
     let cable = rig.plug("tty").await;
     assert_eq!(rig.next_event().await, event("open"));
-    drop(cable);
     rig.stop().await;
+    drop(cable);
 }
 
 #[tokio::test]
@@ -114,8 +114,8 @@ async fn a_busy_device_is_named_with_its_holder_and_taken_when_free() {
     assert_eq!(rig.status().last_error.as_deref(), Some("held by another port of this gateway"));
     drop(holder);
     rig.wait_state(PortState::Open).await;
-    drop(cable);
     rig.stop().await;
+    drop(cable);
 }
 
 #[tokio::test]

@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 /// Everything that is waited for comes within this time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The board's end of a line.
+/// The board's end of a line. A port must not look for it any more when it is dropped: the kernel
+/// soon gives the same name to the pty of somebody else.
 pub(crate) struct Cable {
     pub(crate) master: SerialStream,
     /// The device at our end.
