@@ -141,12 +141,12 @@ impl JsonFeed {
         self.devices.len() - 1
     }
 
-    /// Tells of an unreadable line: aloud once per opening, then for those who debug.
+    /// Tells of an unreadable line: in the log once per opening, then for those who debug.
     fn complain(&mut self, reason: Reason, line: &[u8], report: &Report) {
         if !std::mem::replace(&mut self.complained, true) {
             tracing::warn!(port = report.path(), %reason, "cannot read a line; further ones are only counted");
-            report.trouble(reason.to_string());
         }
+        report.trouble(reason.to_string());
         let shown = line.get(..SHOWN_MAX).unwrap_or(line);
         report.device_log(&String::from_utf8_lossy(shown));
     }
