@@ -34,7 +34,7 @@ use view::{Act, Moment, View};
 /// Between two pictures.
 const FRAME: Duration = Duration::from_millis(100);
 /// After the end of the story, the last readings may take so long to arrive.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(15);
 /// Readings per second and board.
 const RATE_HZ: f64 = 20.0;
 /// The boards fall silent after this share of the story.
@@ -223,5 +223,25 @@ fn verdict(ledger: &Ledger, peak: u64, cut_for: Duration, elapsed: Duration) -> 
     } else {
         say(format_args!("  LOST {} of {}, or out of order: see above", ledger.missing(), ledger.produced()));
         Exit::No
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOTAL: Duration = Duration::from_secs(6);
+
+    #[tokio::test]
+    async fn the_story_ends_well() {
+        let story = Story { total: TOTAL, fault: None };
+        assert_eq!(story.tell().await.unwrap(), Exit::Ok);
+    }
+
+    /// A ledger that cannot say no proves nothing.
+    #[tokio::test]
+    async fn one_reading_that_is_dropped_on_the_way_is_noticed() {
+        let story = Story { total: TOTAL, fault: Some(Fault::Forget(100)) };
+        assert_eq!(story.tell().await.unwrap(), Exit::No);
     }
 }
