@@ -15,10 +15,10 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Exit, say};
+use super::{Exit, complain, say};
 use crate::config::{Config, ConfigError};
 use crate::gateway::{Gateway, StatusView};
-use crate::sim;
+use crate::{signal, sim};
 
 pub mod boards;
 pub mod cloud;
@@ -62,7 +62,17 @@ pub struct Args {
 /// When the machine does not let us: no pseudo-terminals, no loopback port, no temporary folder.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let story = Story { total: Duration::from_secs(args.seconds), fault: None };
-    super::runtime()?.block_on(story.tell())
+    super::runtime()?.block_on(async {
+        let interrupted = signal::shutdown().context("signals")?;
+        tokio::select! {
+            exit = story.tell() => exit,
+            // What it put on the stage goes with it: the picture's hidden cursor, the folder.
+            _ = interrupted => {
+                complain("\nstopped before the end: no verdict");
+                Ok(Exit::No)
+            }
+        }
+    })
 }
 
 /// How the story goes.
@@ -93,7 +103,7 @@ impl Story {
     pub async fn tell(self) -> anyhow::Result<Exit> {
         let folder = TempDir::new().context("temporary folder")?;
         let mut stage = self.set(folder.path()).await?;
-        let mut view = View::new(WIRE_BOARDS + 1).context("terminal")?;
+        let mut view = View::new(WIRE_BOARDS + 1);
         let start = Instant::now();
         let mut tick = tokio::time::interval(FRAME);
         let elapsed = loop {

@@ -85,19 +85,14 @@ pub struct View {
 }
 
 impl View {
-    /// A picture of `devices` devices, or lines where the output is no terminal.
-    ///
-    /// # Errors
-    /// When the terminal does not answer.
-    pub fn new(devices: u16) -> io::Result<Self> {
-        let height = devices + 8;
-        let terminal = if io::stdout().is_terminal() {
-            let options = TerminalOptions { viewport: Viewport::Inline(height) };
-            Some(Terminal::with_options(CrosstermBackend::new(io::stdout()), options)?)
-        } else {
-            None
-        };
-        Ok(Self {
+    /// A picture of `devices` devices, or lines where the output is no terminal that can show one.
+    #[must_use]
+    pub fn new(devices: u16) -> Self {
+        let options = TerminalOptions { viewport: Viewport::Inline(devices + 8) };
+        let open = || Terminal::with_options(CrosstermBackend::new(io::stdout()), options);
+        // One that does not say where its cursor is gets lines too.
+        let terminal = io::stdout().is_terminal().then(open).and_then(Result::ok);
+        Self {
             terminal,
             backlog: VecDeque::new(),
             peak: 0,
@@ -105,7 +100,7 @@ impl View {
             next_line: Duration::ZERO,
             last: None,
             rates: (0.0, 0.0),
-        })
+        }
     }
 
     /// Shows a moment.
@@ -134,6 +129,8 @@ impl View {
     /// When the output is closed.
     pub fn end(&mut self) -> io::Result<()> {
         if let Some(terminal) = &mut self.terminal {
+            let last_row = terminal.get_frame().area().bottom().saturating_sub(1);
+            terminal.set_cursor_position((0, last_row))?;
             terminal.show_cursor()?;
             writeln!(io::stdout())?;
         }
