@@ -72,7 +72,8 @@ pub struct Consumer {
 pub enum OpenError {
     /// The file system does not let us.
     #[error(
-        "queue file {path}: {error}; check that the directory exists, belongs to the user that runs the gateway and has space"
+        "queue file {path}: {error}; check that its directory belongs to the user that runs the gateway and has space, and that \
+         no other program uses the file"
     )]
     Refused {
         /// The file.

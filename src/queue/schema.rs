@@ -50,6 +50,9 @@ CREATE TABLE state(
 /// Prepares a connection. The order matters: the page size counts only before the log is switched
 /// on.
 pub fn configure(db: &Connection) -> rusqlite::Result<()> {
+    // A checkpoint at close would delete the log: the next start would have to grow it again, and of a
+    // damaged file nothing would be left to be looked at.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     db.pragma_update(None, "page_size", PAGE_BYTES)?;
     db.pragma_update(None, "auto_vacuum", "NONE")?;
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -58,8 +61,6 @@ pub fn configure(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "mmap_size", 0)?;
     db.pragma_update(None, "cache_size", -1000)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
-    // A checkpoint at close would delete the log, and the next start would have to grow it again.
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(())
 }
 

@@ -28,6 +28,9 @@ const LOAD_BYTES: usize = 256 * 1024;
 /// Board numbers kept per board: those of its newest boots.
 const BOOTS_PER_BOARD: usize = 4;
 
+/// What may lie beside the file: its write-ahead log and the index of that; first the file itself.
+const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
 /// Why the file does not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -43,6 +46,7 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            Some(ErrorCode::DatabaseBusy) => Self::Refused("another program has it open".into()),
             _ => Self::Refused(error.to_string()),
         }
     }
@@ -130,6 +134,9 @@ impl Store {
         limits: Limits,
         boot: &KernelBoot,
     ) -> Result<Self, StoreError> {
+        if is_lone_log(path) {
+            return Err(StoreError::Damaged("the file is empty or gone, but its log is not".into()));
+        }
         let db = Connection::open(path)?;
         db.busy_timeout(std::time::Duration::ZERO)?;
         db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
@@ -346,13 +353,12 @@ impl Store {
         let mut n = 1;
         let aside = loop {
             let name = with_suffix(path, &format!(".damaged-{n}"));
-            if !name.exists() {
+            if SUFFIXES.iter().all(|suffix| !with_suffix(&name, suffix).exists()) {
                 break name;
             }
             n += 1;
         };
-        fs::rename(path, &aside)?;
-        for suffix in ["-wal", "-shm"] {
+        for suffix in SUFFIXES {
             let (from, to) = (with_suffix(path, suffix), with_suffix(&aside, suffix));
             if from.exists() {
                 fs::rename(from, to)?;
@@ -360,6 +366,13 @@ impl Store {
         }
         Ok(aside)
     }
+}
+
+/// Whether there is a log, but no database that it belongs to. SQLite would throw it away without a
+/// word, and with it what was not written back yet: up to [`schema::WAL_PAGES`] pages of readings.
+fn is_lone_log(path: &Path) -> bool {
+    let bytes = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+    bytes(path) == 0 && bytes(&with_suffix(path, "-wal")) > 0
 }
 
 fn last_position(db: &Connection) -> rusqlite::Result<Option<u64>> {
