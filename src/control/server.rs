@@ -54,7 +54,7 @@ pub enum BindError {
         path: PathBuf,
     },
     /// The system refuses.
-    #[error("the control socket {path} cannot be made: {source}")]
+    #[error("the control socket {path} cannot be made")]
     Io {
         /// The socket.
         path: PathBuf,
