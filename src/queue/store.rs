@@ -276,10 +276,23 @@ impl Store {
                 }
             }
         }
-        for id in damaged {
-            self.db.execute("DELETE FROM chunk WHERE id = ?1", [id])?;
+        if !damaged.is_empty() {
+            self.remove(&damaged)?;
         }
         Ok(loaded)
+    }
+
+    /// Removes single chunks from between others, and from the totals of all that follow.
+    fn remove(&mut self, chunks: &[i64]) -> Result<(), StoreError> {
+        let tx = self.db.transaction()?;
+        for id in chunks {
+            tx.execute(
+                "UPDATE chunk SET total = total - (SELECT n FROM chunk WHERE id = ?1) WHERE id >= ?1",
+                [id],
+            )?;
+            tx.execute("DELETE FROM chunk WHERE id = ?1", [id])?;
+        }
+        Ok(tx.commit()?)
     }
 
     /// Bytes of the file in use.

@@ -368,6 +368,8 @@ fn a_damaged_chunk_is_counted_and_does_not_stop_the_rest() {
     assert_eq!(seqs, (0..10).chain(20..30).collect::<Vec<_>>());
     let status = rig.core.status(rig.now);
     assert_eq!((status.dropped.corrupt, status.readings, status.accepted), (10, 20, 30));
+    rig.crash();
+    assert_eq!(rig.core.status(rig.now).readings, 20);
 }
 
 #[derive(Clone, Debug)]
