@@ -1,0 +1,66 @@
+//! Reading entries back, some chunks at a time.
+
+use crate::queue::chunk;
+use crate::queue::job::Loaded;
+
+use super::{Store, StoreError, signed, unsigned};
+
+/// A load gathers chunks until it has so many entries …
+const LOAD_ENTRIES: usize = 1000;
+/// … or has read so many packed bytes.
+const LOAD_BYTES: usize = 256 * 1024;
+
+impl Store {
+    /// Reads entries from position `from` on, some chunks' worth.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there. A single damaged chunk is none: it is removed and counted.
+    pub fn load(&mut self, from: u64) -> Result<Loaded, StoreError> {
+        let mut loaded = Loaded::default();
+        let mut damaged: Vec<i64> = Vec::new();
+        {
+            // The chunk that holds `from` begins at or before it.
+            let mut query = self.db.prepare_cached(
+                "SELECT id, last, n, codec, crc, data FROM chunk
+                 WHERE id >= coalesce((SELECT max(id) FROM chunk WHERE id <= ?1), 0) AND last >= ?1 ORDER BY id",
+            )?;
+            let mut rows = query.query([signed(from)])?;
+            let mut bytes = 0;
+            while loaded.entries.len() < LOAD_ENTRIES && bytes < LOAD_BYTES {
+                let Some(row) = rows.next()? else {
+                    loaded.covered_to = None;
+                    break;
+                };
+                let (id, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+                let data = row.get_ref(5)?.as_blob().unwrap_or_default();
+                bytes += data.len();
+                loaded.covered_to = Some(unsigned(last) + 1);
+                match chunk::unpack(unsigned(id), row.get(3)?, row.get(4)?, data) {
+                    Ok(entries) => loaded.entries.extend(entries.into_iter().filter(|(p, _)| *p >= from)),
+                    Err(error) => {
+                        tracing::error!(chunk = id, %error, "damaged chunk removed");
+                        loaded.corrupt += unsigned(row.get(2)?);
+                        damaged.push(id);
+                    }
+                }
+            }
+        }
+        if !damaged.is_empty() {
+            self.remove(&damaged)?;
+        }
+        Ok(loaded)
+    }
+
+    /// Removes single chunks from between others, and from the totals of all that follow.
+    fn remove(&mut self, chunks: &[i64]) -> Result<(), StoreError> {
+        let tx = self.db.transaction()?;
+        for id in chunks {
+            tx.execute(
+                "UPDATE chunk SET total = total - (SELECT n FROM chunk WHERE id = ?1) WHERE id >= ?1",
+                [id],
+            )?;
+            tx.execute("DELETE FROM chunk WHERE id = ?1", [id])?;
+        }
+        Ok(tx.commit()?)
+    }
+}
