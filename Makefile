@@ -30,6 +30,7 @@ test: ## Install what is needed, then check format, lints and all tests
 	scripts/setup test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
 
 fmt: ## Format all code
