@@ -48,7 +48,8 @@ use self::types::Settings;
 pub use self::types::{Full, Resume, Safe, Taken};
 use self::worker::Worker;
 
-/// What may be held in memory while the disk does not take it, in bytes.
+/// What may be held in memory while the disk does not take it, in bytes; a quarter of `max_size` if
+/// that is less, so that it fits in one commit.
 const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 /// With `durability: always`, committed entries that stay in memory for bridges that keep up.
 const CACHE_BYTES: usize = 256 * 1024;
@@ -165,7 +166,7 @@ impl Queue {
             boot: store.boot(),
             commit_within_us: micros(config.commit_within),
             commit_first: !late,
-            memory_bytes: MEMORY_BYTES,
+            memory_bytes: MEMORY_BYTES.min(usize::try_from(limits.max_bytes / 4).unwrap_or(MEMORY_BYTES)),
             cache_bytes: if late { 0 } else { CACHE_BYTES },
             keep_oldest: limits.keep_oldest,
             event_wants: event.fold(0, |a, b| a | b),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::read::{Problems, Table, Wrong};
 use super::values;
 
-/// Smallest and largest `max_size`, in bytes. The write-ahead log alone takes 4 MiB of it.
-pub const MAX_SIZE: RangeInclusive<u64> = 16 << 20..=1 << 40;
+/// Smallest and largest `max_size`, in bytes. A quarter of it, 4 MiB at most, is the write-ahead
+/// log.
+pub const MAX_SIZE: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
 /// Shortest and longest `commit_within`. Below, the disk does nothing else; above, a power cut
 /// costs more than people expect.
@@ -16,7 +17,7 @@ pub const COMMIT_WITHIN: RangeInclusive<Duration> = Duration::from_millis(10)..=
 
 /// Shortest and longest `max_age`.
 pub const MAX_AGE: RangeInclusive<Duration> =
-    Duration::from_secs(60)..=Duration::from_secs(3650 * 24 * 60 * 60);
+    Duration::from_secs(1)..=Duration::from_secs(3650 * 24 * 60 * 60);
 
 /// Keys of later versions.
 const LATER: [&str; 1] = ["dead_letters"];

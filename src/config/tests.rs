@@ -424,7 +424,7 @@ mod wrong {
     fn quantities() {
         let texts = [
             "queue:\n  commit_within: 250\n  max_size: 1G\n  max_age: forever\n",
-            "queue:\n  commit_within: 1ms\n  max_size: 1MiB\n  max_age: 9999999d\n",
+            "queue:\n  commit_within: 1ms\n  max_size: 1KiB\n  max_age: 9999999d\n",
             "queue: {durability: sometimes, when_full: drop_old, path: /var/}\n",
         ];
         assert_snapshot!(all(&texts), @r"
@@ -438,11 +438,11 @@ mod wrong {
 
         queue:
           commit_within: 1ms
-          max_size: 1MiB
+          max_size: 1KiB
           max_age: 9999999d
         s.yaml:2:18: commit_within: `1ms` is too little; write something from 10ms to 1min
-        s.yaml:3:13: max_size: `1MiB` is too little; write something from 16MiB to 1TiB
-        s.yaml:4:12: max_age: `9999999d` is too much; write something from 1min to 3650d
+        s.yaml:3:13: max_size: `1KiB` is too little; write something from 1MiB to 1TiB
+        s.yaml:4:12: max_age: `9999999d` is too much; write something from 1s to 3650d
 
         queue: {durability: sometimes, when_full: drop_old, path: /var/}
         s.yaml:1:21: durability: there is no `sometimes`; write `late` or `always`
@@ -572,7 +572,7 @@ prots: []
 ports:
   - {path: /dev/a, baud: 1}
   - {path: /dev/a, format: wier}
-queue: {max_size: 5MiB}
+queue: {max_size: 5KiB}
 bridges:
   - {name: x, url: mqtt//h}
 ";
@@ -582,7 +582,7 @@ bridges:
         s.yaml:5:26: baud: `1` is out of range; write a number from 50 to 12000000
         s.yaml:6:5: the port in line 5 has path `/dev/a` already; keep one of the two
         s.yaml:6:28: format: there is no `wier`; did you mean `wire`?
-        s.yaml:7:19: max_size: `5MiB` is too little; write something from 16MiB to 1TiB
+        s.yaml:7:19: max_size: `5KiB` is too little; write something from 1MiB to 1TiB
         s.yaml:9:20: url: `mqtt//h` has no scheme; write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883
         ");
     }

@@ -13,12 +13,23 @@ pub const APPLICATION_ID: i64 = 0x5347_7131;
 pub const SCHEMA_VERSION: i64 = 1;
 /// Page size, in bytes. A write-ahead log frame is a page and 24 bytes, so small pages waste least.
 pub const PAGE_BYTES: u32 = 1024;
+/// Most and fewest pages in the write-ahead log.
+const LOG_PAGES: (u64, u64) = (4000, 200);
+
 /// Pages in the write-ahead log at which it is written back, and its size from the first day on:
-/// overwriting costs one flush per commit, growing two.
-pub const WAL_PAGES: u32 = 4000;
-/// What files other than the database itself may take, in bytes: the write-ahead log, its index,
-/// and one large commit on top.
-pub const OVERHEAD_BYTES: u64 = 5 * 1024 * 1024;
+/// overwriting costs one flush per commit, growing two. At most a quarter of all that the queue may
+/// take.
+#[must_use]
+pub fn log_pages(max_bytes: u64) -> u64 {
+    (max_bytes / 4 / u64::from(PAGE_BYTES)).clamp(LOG_PAGES.1, LOG_PAGES.0)
+}
+
+/// What the database's own pages may take, in bytes, when all files together may take `max_bytes`:
+/// not what the write-ahead log and one commit that it grows by take.
+#[must_use]
+pub fn content_bytes(max_bytes: u64) -> u64 {
+    max_bytes.saturating_sub(log_pages(max_bytes) * u64::from(PAGE_BYTES) * 5 / 4 + 64 * 1024)
+}
 
 const TABLES: &str = "
 CREATE TABLE chunk(
@@ -49,7 +60,7 @@ CREATE TABLE state(
 
 /// Prepares a connection. The order matters: the page size counts only before the log is switched
 /// on.
-pub fn configure(db: &Connection) -> rusqlite::Result<()> {
+pub fn configure(db: &Connection, log_pages: u64) -> rusqlite::Result<()> {
     // A checkpoint at close would delete the log: the next start would have to grow it again, and of a
     // damaged file nothing would be left to be looked at.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -57,7 +68,7 @@ pub fn configure(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "auto_vacuum", "NONE")?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
-    db.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+    db.pragma_update(None, "wal_autocheckpoint", i64::try_from(log_pages).unwrap_or(i64::MAX))?;
     db.pragma_update(None, "mmap_size", 0)?;
     db.pragma_update(None, "cache_size", -1000)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
@@ -95,9 +106,9 @@ pub fn prepare(db: &Connection) -> Result<(), SchemaError> {
 }
 
 /// Brings the write-ahead log to its full size, once.
-pub fn grow_log(db: &Connection, present_bytes: u64) -> rusqlite::Result<()> {
-    let bytes = WAL_PAGES * PAGE_BYTES;
-    if present_bytes >= u64::from(bytes) {
+pub fn grow_log(db: &Connection, log_pages: u64, present_bytes: u64) -> rusqlite::Result<()> {
+    let bytes = log_pages * u64::from(PAGE_BYTES);
+    if present_bytes >= bytes {
         return Ok(());
     }
     db.execute_batch(&format!(

@@ -74,7 +74,7 @@ pub struct Limits {
 impl Limits {
     /// What the database's own pages may take, in bytes.
     fn content_bytes(&self) -> u64 {
-        self.max_bytes.saturating_sub(schema::OVERHEAD_BYTES)
+        schema::content_bytes(self.max_bytes)
     }
 }
 
@@ -137,10 +137,11 @@ impl Store {
         let db = Connection::open(path)?;
         db.busy_timeout(std::time::Duration::ZERO)?;
         db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        schema::configure(&db)?;
+        let log_pages = schema::log_pages(limits.max_bytes);
+        schema::configure(&db, log_pages)?;
         schema::prepare(&db)?;
         let wal_bytes = fs::metadata(with_suffix(path, "-wal")).map_or(0, |meta| meta.len());
-        schema::grow_log(&db, wal_bytes)?;
+        schema::grow_log(&db, log_pages, wal_bytes)?;
         let mut store = Self {
             db,
             bridges: bridges.to_vec(),
@@ -251,7 +252,7 @@ impl Store {
         let pages = self.limits.content_bytes() / u64::from(PAGE_BYTES);
         let present = pages_of(&self.db, "page_count")?;
         // Evicting keeps well below this; it is the last fence, so it leaves room for one commit.
-        let fence = pages.max(present) + 1024;
+        let fence = pages.max(present) + 128;
         self.db.query_row(&format!("PRAGMA max_page_count = {fence}"), [], |_| Ok(()))?;
         Ok(())
     }
@@ -326,7 +327,7 @@ impl Store {
 }
 
 /// Whether there is a log, but no database that it belongs to. SQLite would throw it away without a
-/// word, and with it what was not written back yet: up to [`schema::WAL_PAGES`] pages of readings.
+/// word, and with it what was not written back yet: up to [`schema::log_pages`] pages of readings.
 fn is_lone_log(path: &Path) -> bool {
     let bytes = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
     bytes(path) == 0 && bytes(&with_suffix(path, "-wal")) > 0

@@ -223,7 +223,14 @@ fn commit_first_hands_out_only_what_is_durable() {
 
 #[test]
 fn a_full_file_gives_up_the_oldest_and_the_account_stays_exact() {
-    let mut rig = Rig::new(Settings { event_wants: 1, ..settings(false) }, limits());
+    for max_bytes in [1 << 20, 16 << 20] {
+        fill_up(max_bytes);
+    }
+}
+
+fn fill_up(max_bytes: u64) {
+    let limits = Limits { max_bytes, ..limits() };
+    let mut rig = Rig::new(Settings { event_wants: 1, ..settings(false) }, limits);
     let text = "x".repeat(60_000);
     for seq in 0..600_u32 {
         let Body::Reading(mut reading) = reading(seq) else { unreachable!() };
@@ -240,7 +247,7 @@ fn a_full_file_gives_up_the_oldest_and_the_account_stays_exact() {
     assert_eq!(status.accepted, status.delivered + status.dropped.total() + status.readings);
     let file = std::fs::metadata(rig.dir.path().join("q.db")).unwrap().len();
     let wal = std::fs::metadata(rig.dir.path().join("q.db-wal")).unwrap().len();
-    assert!(file + wal <= (16 << 20) * 105 / 100, "file {file} + log {wal}");
+    assert!(file + wal <= max_bytes * 105 / 100, "file {file} + log {wal} of {max_bytes}");
     // The survivors are the newest, without a hole, and the gap events name the others.
     let mut seqs = Vec::new();
     let mut lost = 0;
