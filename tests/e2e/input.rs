@@ -1,16 +1,11 @@
 //! Bad input on a port: it is counted by reason, costs nothing else, and the next good reading
 //! arrives.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Boards, Cloud, Gateway, Log, PATIENCE, Tty, assert_account, compare, free_port, port, wait_for,
+    Boards, Cable, Cloud, Gateway, Log, PATIENCE, Tty, assert_account, compare, free_port, port, wait_for,
 };
 
 /// Most lines that a gateway writes to its log while it starts, reads one port and stops.
@@ -224,64 +219,20 @@ fn text_between_frames_harms_no_frame() {
     let cloud = Cloud::start(dir.path());
     let log = Log::of(dir.path(), cloud.port, "serialgate/#");
     let mut board = Boards::start(dir.path(), "silent", "wire", 50, &["--count", "200"]);
-    let mut talker = Talker::between(&dir.path().join("silent"), &dir.path().join("board"));
+    let mut cable = Cable::between(&dir.path().join("silent"), &dir.path().join("board"));
     let ports = [port(dir.path(), "board", "format: wire")];
     let mut gateway = Gateway::start(dir.path(), &ports, free_port(), cloud.port);
     wait_for("all readings to be acknowledged", PATIENCE, || {
-        talker.relay();
+        cable.relay_with("sensor ok, 21 °C\r\n");
         board.has_ended()
     });
     let produced = board.ids("produced");
     assert_eq!(produced, board.ids("acknowledged"));
     wait_for("all readings in the cloud", PATIENCE, || log.has(&produced));
-    assert!(talker.said > 200, "{}", talker.said);
+    assert!(cable.said() > 200, "{}", cable.said());
     let port = gateway.status().unwrap()["ports"][0].take();
     assert_eq!((&port["bad_check"], &port["bad_decode"]), (&0.into(), &0.into()), "{port}");
     assert_quiet(&mut gateway);
-}
-
-/// A board whose sketch prints for people too, on the same line.
-struct Talker {
-    board: File,
-    line: Tty,
-    /// So many bytes of a frame were passed on.
-    in_frame: Option<usize>,
-    /// How often it printed something.
-    said: usize,
-}
-
-impl Talker {
-    fn between(board: &Path, line: &Path) -> Self {
-        let mut options = File::options();
-        options.read(true).write(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY);
-        Self { board: options.open(board).unwrap(), line: Tty::plug(line), in_frame: None, said: 0 }
-    }
-
-    /// Passes on what there is, both ways, and prints something after each frame of the board.
-    fn relay(&mut self) {
-        let answer = self.line.read();
-        if !answer.is_empty() {
-            self.board.write_all(&answer).unwrap();
-        }
-        let mut bytes = [0; 4096];
-        // Nothing there, or the board has gone.
-        let count = self.board.read(&mut bytes).unwrap_or_default();
-        let mut mixed = Vec::new();
-        for byte in &bytes[..count] {
-            mixed.push(*byte);
-            self.in_frame = match (self.in_frame, byte) {
-                (Some(1..), 0) => {
-                    mixed.extend_from_slice("sensor ok, 21 °C\r\n".as_bytes());
-                    self.said += 1;
-                    None
-                }
-                (None | Some(0), 0) => Some(0),
-                (Some(length), _) => Some(length + 1),
-                (None, _) => None,
-            };
-        }
-        self.line.write(&mixed);
-    }
 }
 
 /// Bad input is no reason to restart, to fill the log or to take memory.

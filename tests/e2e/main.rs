@@ -5,6 +5,10 @@
 
 mod support;
 
+mod broker;
+mod damage;
+mod demo;
+mod hotplug;
 mod input;
 mod kill;
 mod load;

@@ -1,7 +1,7 @@
 //! The players: a gateway, boards, a cloud, and somebody who writes down what arrives there.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 mod boards;
+mod cable;
 mod cloud;
 mod gateway;
 mod log;
@@ -16,9 +17,10 @@ mod tail;
 mod tty;
 
 pub(crate) use boards::{Boards, port};
+pub(crate) use cable::Cable;
 pub(crate) use cloud::Cloud;
 pub(crate) use gateway::{Gateway, assert_account, cpu_time, serialgate};
-pub(crate) use log::{Log, Verdict, compare, publish};
+pub(crate) use log::{Log, compare, publish};
 pub(crate) use tty::Tty;
 
 /// How long a condition may take before a test gives up on it.
@@ -56,7 +58,8 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-fn answers(port: u16) -> bool {
+/// Whether somebody listens there.
+pub(crate) fn answers(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
@@ -66,7 +69,7 @@ pub(crate) struct Process(Child);
 impl Process {
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let name = format!("{command:?}");
-        Self(command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{name}: {error}")))
+        Self(command.spawn().unwrap_or_else(|error| panic!("{name}: {error}")))
     }
 
     pub(crate) fn pid(&self) -> u32 {

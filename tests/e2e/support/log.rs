@@ -38,10 +38,6 @@ impl Log {
         let file = File::create(&path).unwrap();
         let mut command = Command::new("mosquitto_sub");
         command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-i", &id, "-c", "-q", "1", "-V", version]);
-        // In MQTT 5 a session ends with its connection unless it is told to stay.
-        if version == "mqttv5" {
-            command.args(["-D", "connect", "session-expiry-interval", "3600"]);
-        }
         let ready = format!("ready/{id}");
         command.args(["-t", filter, "-t", &ready, "-F", "%t\t%r\t%p"]).stdout(file).stderr(Stdio::null());
         let process = Process::spawn(&mut command);

@@ -1,0 +1,159 @@
+//! The queue's file is damaged, or cannot be.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::support::{Boards, Cloud, Gateway, Log, PATIENCE, assert_account, free_port, port, wait_for};
+
+/// Whatever the file is like, the service is there within this time.
+const STARTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A backlog is on disk, the gateway is down, and `harm` comes over the file. Gives what became of
+/// it: the events of a quarantine, and how much of the backlog arrived.
+fn after(harm: impl Fn(&Path)) -> (Vec<serde_json::Value>, usize) {
+    let dir = TempDir::new().unwrap();
+    let mut cloud = Cloud::start(dir.path());
+    let log = Log::of(dir.path(), cloud.port, "serialgate/#");
+    cloud.stop();
+    let ports = [port(dir.path(), "board", "format: wire")];
+    let mut gateway = Gateway::start(dir.path(), &ports, free_port(), cloud.port);
+    let mut board = Boards::start(dir.path(), "board", "wire", 200, &["--count", "300", "--wait"]);
+    board.wait_all_acknowledged();
+    let backlog = board.ids("acknowledged");
+    gateway.terminate();
+
+    harm(&dir.path().join("queue.db"));
+    let start = Instant::now();
+    gateway.resume();
+    let status = gateway.wait_status("the start", |_| true);
+    assert!(start.elapsed() < STARTS_WITHIN, "{:?}", start.elapsed());
+    assert_account(&status);
+    assert_eq!(status["queue"]["state"], "ok", "{status}");
+    cloud.resume();
+    let mut board = Boards::start(dir.path(), "board", "wire", 200, &["--count", "100", "--wait"]);
+    board.wait_all_acknowledged();
+    let produced = board.ids("produced");
+    wait_for("new readings in the cloud", PATIENCE, || log.has(&produced));
+    let status = gateway.wait_status("an empty queue", |status| status["queue"]["readings"] == 0);
+    assert_account(&status);
+    gateway.assert_runs();
+
+    let events = log.events("quarantine");
+    let aside = set_aside(dir.path());
+    assert_eq!(aside.len(), events.len(), "{aside:?}, {events:?}");
+    for event in &events {
+        let path = event["path"].as_str().unwrap();
+        assert!(aside.contains(&path.to_owned()) && !event["reason"].as_str().unwrap().is_empty(), "{event}");
+    }
+    assert_eq!(gateway.log().matches("queue file damaged").count(), events.len(), "{}", gateway.log());
+    let arrived = log.readings().iter().filter(|reading| backlog.contains(&reading.id)).count();
+    (events, arrived)
+}
+
+/// The damaged queue files in `dir`, their logs not counted.
+fn set_aside(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path().display().to_string());
+    names.filter(|name| name.contains("queue.db.damaged-") && !name.ends_with("-wal")).collect()
+}
+
+fn log_of(file: &Path) -> std::path::PathBuf {
+    file.with_file_name("queue.db-wal")
+}
+
+#[test]
+fn garbage_in_place_of_the_queue_is_set_aside() {
+    let (events, arrived) = after(|file| {
+        let garbage: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(100_000).collect();
+        fs::write(file, garbage).unwrap();
+    });
+    assert_eq!((events.len(), arrived), (1, 0));
+}
+
+#[test]
+fn a_queue_that_is_cut_off_in_the_middle_is_set_aside() {
+    let (events, arrived) = after(|file| {
+        // The newest commits stand in the log. So cut off both.
+        for (file, bytes) in [(file, 5000), (&log_of(file), 9000)] {
+            File::options().write(true).open(file).unwrap().set_len(bytes).unwrap();
+        }
+    });
+    assert_eq!((events.len(), arrived), (1, 0));
+}
+
+#[test]
+fn a_damaged_log_gives_what_is_whole_in_it() {
+    let (events, arrived) = after(|file| {
+        let log = File::options().write(true).open(log_of(file)).unwrap();
+        // Some of the commits, each of which takes three to four pages.
+        log.set_len(16_000).unwrap();
+    });
+    eprintln!("{arrived} of 300 readings were left");
+    assert_eq!(events, [] as [serde_json::Value; 0]);
+    assert!((1..300).contains(&arrived), "{arrived}");
+}
+
+#[test]
+fn an_empty_queue_file_beside_a_full_log_is_set_aside() {
+    let (events, arrived) = after(|file| {
+        File::options().write(true).open(file).unwrap().set_len(0).unwrap();
+    });
+    assert_eq!((events.len(), arrived), (1, 0));
+}
+
+#[test]
+fn a_queue_whose_file_is_gone_is_set_aside() {
+    let dir = TempDir::new().unwrap();
+    let config = Gateway::config(dir.path(), &[], free_port(), free_port());
+    let mut gateway = Gateway::configured(dir.path(), &config);
+    gateway.wait_status("the start", |_| true);
+    gateway.kill();
+    fs::remove_file(dir.path().join("queue.db")).unwrap();
+    gateway.resume();
+    gateway.wait_status("the start", |_| true);
+    assert!(dir.path().join("queue.db.damaged-1-wal").exists());
+    assert_eq!(gateway.log().matches("queue file damaged").count(), 1, "{}", gateway.log());
+    // And once only.
+    gateway.terminate();
+    gateway.resume();
+    gateway.wait_status("the start", |_| true);
+    assert_eq!(gateway.log().matches("queue file damaged").count(), 1, "{}", gateway.log());
+}
+
+#[test]
+fn a_missing_directory_is_made() {
+    let dir = TempDir::new().unwrap();
+    let config = Gateway::config(dir.path(), &[], free_port(), free_port());
+    let gateway = Gateway::configured(dir.path(), &config.replace("queue.db", "some/where/queue.db"));
+    gateway.wait_status("the start", |_| true);
+    assert!(dir.path().join("some/where/queue.db").exists());
+}
+
+#[test]
+fn a_queue_that_cannot_be_made_is_an_error_that_says_so() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let mine = Gateway::config(dir.path(), &[], free_port(), free_port());
+    let config = mine.replace("queue.db", "file/queue.db");
+    let mut gateway = Gateway::configured(dir.path(), &config);
+    assert_eq!(gateway.wait_end(STARTS_WITHIN).code(), Some(70));
+    let log = gateway.log();
+    let queue = dir.path().join("file/queue.db");
+    assert!(log.contains(&format!("queue file {}: ", queue.display())) && log.lines().count() == 1, "{log}");
+}
+
+#[test]
+fn a_queue_that_another_gateway_holds_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let config = Gateway::config(dir.path(), &[], free_port(), free_port());
+    let first = Gateway::configured(dir.path(), &config);
+    first.wait_status("the start", |_| true);
+    let elsewhere = TempDir::new().unwrap();
+    let mut second = Gateway::configured(elsewhere.path(), &config.replace("control.sock", "other.sock"));
+    assert_eq!(second.wait_end(STARTS_WITHIN).code(), Some(70));
+    assert!(second.log().contains("another program has it open"), "{}", second.log());
+    assert!(first.status().is_some());
+    assert!(set_aside(dir.path()).is_empty());
+}
