@@ -24,6 +24,9 @@ use crate::status::PortState;
 
 /// Bytes read at once. A pty gives at most 4095, a UART what came since the last read.
 const READ_BYTES: usize = 8 * 1024;
+/// So many bytes in one read mean that more are waiting: the other ports come first. Left alone, the
+/// runtime would let this one read 128 times in a row.
+const FLOOD_BYTES: usize = 1024;
 /// An absent or denied device is looked for this often, if nothing is heard of it before.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A busy device is tried first and at the slowest after so long. Each try may disturb its holder.
@@ -213,6 +216,9 @@ impl Line {
                         self.enter(PortState::Open, None);
                         let bytes = buffer.get(..count).unwrap_or_default();
                         self.feed.bytes(bytes, self.report.now(), &self.report, &mut outbox);
+                        if count >= FLOOD_BYTES {
+                            tokio::task::yield_now().await;
+                        }
                     }
                     Err(error) if is_passing(&error) => {}
                     Err(error) => return gone(error.to_string(), heard),
