@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 use crate::clock::Offset;
 use crate::reading::{Body, GapReason};
@@ -174,44 +174,16 @@ impl Store {
         offset: Offset,
     ) -> Result<Done, StoreError> {
         let packed = chunk::pack(entries).map_err(|error| StoreError::Refused(error.to_string()))?;
-        let mut done = Done::default();
-        let tx = self.db.transaction()?;
-        delete_below(&tx, save.delete_below)?;
-        evict_aged(&tx, &self.boots, self.boot, now, self.limits.max_age_us, &mut done.evicted)?;
-        let room = self.limits.content_bytes().saturating_sub(packed.data.len() as u64);
-        while !self.limits.keep_oldest && used_bytes(&tx)? > room {
-            if !evict_first(&tx, GapReason::Full, &mut done.evicted)? {
-                break;
+        let (boot, limits) = (self.boot, self.limits.clone());
+        self.write(save, now, offset, |tx, evicted| {
+            let room = limits.content_bytes().saturating_sub(packed.data.len() as u64);
+            while !limits.keep_oldest && used_bytes(tx)? > room {
+                if !evict_first(tx, GapReason::Full, evicted)? {
+                    break;
+                }
             }
-        }
-        if let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) {
-            let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
-            let before: Option<i64> = tx
-                .query_row("SELECT total FROM chunk ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
-                .optional()?;
-            tx.prepare_cached("INSERT INTO chunk VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")?.execute(
-                params![
-                    signed(*first),
-                    signed(*last),
-                    signed(n),
-                    before.unwrap_or(0) + signed(n),
-                    self.boot,
-                    entries.iter().find_map(|(_, body)| moment(body)).unwrap_or(now).min(now),
-                    now,
-                    packed.codec,
-                    packed.crc,
-                    packed.data,
-                ],
-            )?;
-        }
-        let state = write_state(&tx, &self.saved, state_of(save, &self.bridges))?;
-        let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
-        done.last = last_position(&tx)?;
-        done.full = is_full(&tx, &self.limits)?;
-        tx.commit()?;
-        self.saved.extend(state);
-        self.boots.extend(boot.map(|boot| (self.boot, boot)));
-        Ok(done)
+            insert(tx, entries, &packed, boot, now)
+        })
     }
 
     /// Saves cursors and counters without waiting for the disk: to lose this costs duplicates only.
@@ -220,16 +192,24 @@ impl Store {
     /// [`StoreError`]; the file is as it was then.
     pub fn save(&mut self, save: &Save, now: i64, offset: Offset) -> Result<Done, StoreError> {
         self.db.pragma_update(None, "synchronous", "NORMAL")?;
-        let result = self.save_unsynced(save, now, offset);
+        let result = self.write(save, now, offset, |_, _| Ok(()));
         self.db.pragma_update(None, "synchronous", "FULL")?;
         result
     }
 
-    fn save_unsynced(&mut self, save: &Save, now: i64, offset: Offset) -> Result<Done, StoreError> {
+    /// One transaction: drops what is done with or too old, does `more`, saves.
+    fn write(
+        &mut self,
+        save: &Save,
+        now: i64,
+        offset: Offset,
+        more: impl FnOnce(&Transaction<'_>, &mut Vec<Evicted>) -> rusqlite::Result<()>,
+    ) -> Result<Done, StoreError> {
         let mut done = Done::default();
         let tx = self.db.transaction()?;
         delete_below(&tx, save.delete_below)?;
         evict_aged(&tx, &self.boots, self.boot, now, self.limits.max_age_us, &mut done.evicted)?;
+        more(&tx, &mut done.evicted)?;
         let state = write_state(&tx, &self.saved, state_of(save, &self.bridges))?;
         let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
         done.last = last_position(&tx)?;
@@ -331,6 +311,34 @@ impl Store {
 fn is_lone_log(path: &Path) -> bool {
     let bytes = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
     bytes(path) == 0 && bytes(&with_suffix(path, "-wal")) > 0
+}
+
+/// Writes `entries` as one chunk, if there are any.
+fn insert(
+    tx: &Transaction<'_>,
+    entries: &[(u64, Arc<Body>)],
+    packed: &chunk::Packed,
+    boot: u32,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return Ok(()) };
+    let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
+    let mut total = tx.prepare_cached("SELECT total FROM chunk ORDER BY id DESC LIMIT 1")?;
+    let total: i64 = total.query_row([], |row| row.get(0)).optional()?.unwrap_or(0);
+    let oldest = entries.iter().find_map(|(_, body)| moment(body)).unwrap_or(now).min(now);
+    tx.prepare_cached("INSERT INTO chunk VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")?.execute(params![
+        signed(*first),
+        signed(*last),
+        signed(n),
+        total + signed(n),
+        boot,
+        oldest,
+        now,
+        packed.codec,
+        packed.crc,
+        packed.data,
+    ])?;
+    Ok(())
 }
 
 fn last_position(db: &Connection) -> rusqlite::Result<Option<u64>> {
