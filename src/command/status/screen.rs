@@ -4,10 +4,13 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::config::units::print_size;
-use crate::status::{Bridge, BridgeState, Port, Queue, QueueState, Status};
+use crate::status::{Bridge, BridgeState, Port, PortState, Queue, QueueState, Status};
 
 /// Widest column of names, in characters; longer ones lose their middle.
 const MAX_NAME_CHARS: usize = 44;
+
+/// Most devices shown per port.
+const MAX_DEVICES: usize = 8;
 
 /// Renders `status`, a line feed at the end of each line.
 pub(super) fn render(status: &Status) -> String {
@@ -54,11 +57,21 @@ fn ports(ports: &[Port]) -> Vec<String> {
             port.frames.to_string(),
             (port.bad_check + port.bad_decode).to_string(),
             port.disconnects.to_string(),
-            port.device.join(" "),
+            devices(&port.device),
         ]
     }));
-    let errors = ports.iter().filter_map(|port| trouble(&port.path, port.last_error.as_deref()));
+    let errors = ports.iter().filter_map(|port| {
+        let is_well = matches!(port.state, PortState::Open | PortState::Silent);
+        trouble(&port.path, port.last_error.as_deref(), is_well)
+    });
     table(&rows).into_iter().chain(errors).collect()
+}
+
+/// The first few: a line that garbles the key that names its devices can have hundreds.
+fn devices(names: &[String]) -> String {
+    let (shown, more) = names.split_at(names.len().min(MAX_DEVICES));
+    let shown = shown.join(" ");
+    if more.is_empty() { shown } else { format!("{shown} and {} more", more.len()) }
 }
 
 fn queue(queue: &Queue) -> Vec<String> {
@@ -108,7 +121,10 @@ fn bridges(bridges: &[Bridge]) -> Vec<String> {
             bridge.eta_s.map_or_else(|| String::from("-"), |eta| age(Duration::from_secs(eta))),
         ]
     }));
-    let errors = bridges.iter().filter_map(|bridge| trouble(&bridge.name, bridge.last_error.as_deref()));
+    let errors = bridges.iter().filter_map(|bridge| {
+        let is_well = bridge.state == BridgeState::Connected;
+        trouble(&bridge.name, bridge.last_error.as_deref(), is_well)
+    });
     table(&rows).into_iter().chain(errors).collect()
 }
 
@@ -121,8 +137,14 @@ fn bridge_state(state: BridgeState) -> &'static str {
     }
 }
 
-fn trouble(name: &str, error: Option<&str>) -> Option<String> {
-    error.map(|error| format!("  {}: {error}", shorten(name)))
+/// What is wrong, or was when `is_well`.
+fn trouble(name: &str, error: Option<&str>, is_well: bool) -> Option<String> {
+    let name = shorten(name);
+    error.map(
+        |error| {
+            if is_well { format!("  {name}, last trouble: {error}") } else { format!("  {name}: {error}") }
+        },
+    )
 }
 
 /// Rows as lines: the first two columns and the last to the left, numbers to the right.
@@ -186,7 +208,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::status::{Broker, Dropped, PortState};
+    use crate::status::{Broker, Dropped};
 
     fn status() -> Status {
         Status {
@@ -289,6 +311,23 @@ mod tests {
         Bridges: none
 
         Local broker: 0 clients, 0 subscriptions, 0 retained; 0 received, 0 sent, 0 dropped
+        ");
+    }
+
+    #[test]
+    fn a_port_with_many_devices_and_a_past_has_a_line_for_each() {
+        let port = Port {
+            path: "/dev/ttyUSB1".into(),
+            state: PortState::Open,
+            device: (0..300).map(|n| format!("dev{n}")).collect(),
+            disconnects: 1,
+            last_error: Some("no such device".into()),
+            ..Port::default()
+        };
+        assert_snapshot!(ports(&[port]).join("\n"), @r"
+        PORT          STATE  LAST  FRAMES  BAD  GONE  DEVICES
+        /dev/ttyUSB1  open      -       0    0     1  dev0 dev1 dev2 dev3 dev4 dev5 dev6 dev7 and 292 more
+          /dev/ttyUSB1, last trouble: no such device
         ");
     }
 
