@@ -8,7 +8,7 @@ PROGRAM = target/release/serialgate
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test build run fmt lint
+.PHONY: help setup demo test bench build run fmt lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test: ## Install what is needed, then check format, lints and all tests
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
+
+bench: ## Measure latency, CPU, memory and writes; about five minutes; writes docs/benchmarks.md
+	scripts/setup test
+	$(CARGO) bench --locked --bench live -- --write docs/benchmarks.md
 
 fmt: ## Format all code
 	$(CARGO) fmt --all

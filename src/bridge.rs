@@ -223,6 +223,8 @@ impl Bridge {
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
             self.fill(&mut connection.session);
+            connection.flush(&mut outcomes);
+            self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
             let room = connection.session.room() > 0;
             let turned = tokio::select! {

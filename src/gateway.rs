@@ -198,6 +198,8 @@ fn start_local(
     let publisher = Publisher {
         live: queue.tap(TAP_CAPACITY),
         bulletin: bulletin.clone(),
+        // Without filters of its own a bridge takes everything but states.
+        states_wanted: config.bridges.iter().any(|bridge| bridge.forward.is_some()),
         topics: topics.clone(),
         clock: queue.clock().clone(),
         local: LocalPublish::new(move |publish| way_in.publish(publish)),

@@ -3,19 +3,21 @@
 //! ```text
 //! queue ──tap──────> publisher ──data, event──────────────> local broker
 //! ports ──Bulletin──>    │  └───status, meta, state─(retained)──^
-//!                        └──state, gateway status──> Bulletin ──> bridges
+//!                        └──gateway status; state, where a bridge may want it──> Bulletin ──> bridges
 //! ```
 //! A tap on the durable path, not a stage in it: when this part falls behind, live copies are
 //! missed by local clients and nobody else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::flow::{Bulletin, LocalPublish};
 use crate::mqtt::packet::{Publish, Qos};
-use crate::reading::{Body, Reading};
+use crate::reading::{Body, DeviceName};
 use crate::render;
 use crate::topic::{OFFLINE, ONLINE, Subject, Topics};
 
@@ -34,6 +36,9 @@ pub struct Publisher {
     pub live: mpsc::Receiver<Arc<Body>>,
     /// Where retained words are posted and read.
     pub bulletin: Bulletin,
+    /// Whether a bridge may want states. It wakes at each post of the bulletin, which would double
+    /// its work for nothing if it does not.
+    pub states_wanted: bool,
     /// Our topics.
     pub topics: Topics,
     /// Turns stamps into wall times.
@@ -58,7 +63,7 @@ impl Publisher {
                     if taken == 0 {
                         break;
                     }
-                    batch.drain(..).for_each(|body| self.tell_live(&body));
+                    self.tell_live(&mut batch);
                 }
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => {}
@@ -70,33 +75,49 @@ impl Publisher {
         self.tell_news(told);
     }
 
-    /// A LAN client's message is none of our business: the broker itself has passed it on.
-    fn tell_live(&self, body: &Body) {
-        if let Body::Message(_) = body {
-            return;
+    /// Tells every reading and event of `batch`, and of each device the newest state.
+    fn tell_live(&self, batch: &mut Vec<Arc<Body>>) {
+        let mut states = BTreeMap::new();
+        for body in batch.drain(..) {
+            // A LAN client's message is none of our business: the broker itself has passed it on.
+            if let Body::Message(_) = *body {
+                continue;
+            }
+            let publish = render::publish(&body, |at| self.clock.wall(at), false, &self.topics);
+            if let Body::Reading(reading) = &*body {
+                // A live `data` payload and the `state` payload are the same bytes.
+                states.insert(Arc::clone(&reading.device), publish.payload.clone());
+            }
+            self.local.publish(publish);
         }
-        let publish = render::publish(body, |at| self.clock.wall(at), false, &self.topics);
-        if let Body::Reading(reading) = body {
-            self.post_state(reading, &publish);
-        }
-        self.local.publish(publish);
+        states.into_iter().for_each(|(device, payload)| self.tell_state(device, payload));
     }
 
-    /// A live `data` payload and the `state` payload are the same bytes.
-    fn post_state(&self, reading: &Reading, data: &Publish) {
-        self.bulletin.post(Subject::State(Arc::clone(&reading.device)), data.payload.clone());
+    fn tell_state(&self, device: DeviceName, payload: Bytes) {
+        let subject = Subject::State(device);
+        if self.states_wanted {
+            // From where it comes to the local broker as well.
+            self.bulletin.post(subject, payload);
+        } else {
+            self.tell_retained(&subject, payload);
+        }
+    }
+
+    fn tell_retained(&self, subject: &Subject, payload: Bytes) {
+        let topic = self.topics.of(subject);
+        self.local.publish(Publish::new(topic, payload, Qos::AtLeastOnce, true));
     }
 
     /// Publishes what is newer than version `told` of the bulletin; gives the new version.
     fn tell_news(&self, mut told: u64) -> u64 {
         loop {
             let news = self.bulletin.newer_than(told, NEWS);
-            for (version, subject, payload) in &news {
-                told = *version;
-                let topic = self.topics.of(subject);
-                self.local.publish(Publish::new(topic, payload.clone(), Qos::AtLeastOnce, true));
+            let last = news.len() < NEWS;
+            for (version, subject, payload) in news {
+                told = version;
+                self.tell_retained(&subject, payload);
             }
-            if news.len() < NEWS {
+            if last {
                 return told;
             }
         }
@@ -105,14 +126,13 @@ impl Publisher {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Mutex;
     use std::time::Duration;
 
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::reading::{Event, EventKind, Message, MessageId, Properties, Value};
+    use crate::reading::{Event, EventKind, Message, MessageId, Properties, Reading, Value};
 
     type Seen = Arc<Mutex<Vec<(String, String, bool)>>>;
 
@@ -125,12 +145,17 @@ mod tests {
     }
 
     fn start() -> Fixture {
+        start_with(false)
+    }
+
+    fn start_with(states_wanted: bool) -> Fixture {
         let (live, tap) = mpsc::channel(TAP_CAPACITY);
         let (bulletin, seen) = (Bulletin::default(), Seen::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let publisher = Publisher {
             live: tap,
             bulletin: bulletin.clone(),
+            states_wanted,
             topics: Topics::new("b", "g"),
             clock: Clock::new(0, BTreeMap::new()),
             local: LocalPublish::new({
@@ -169,32 +194,42 @@ mod tests {
 
     #[tokio::test]
     async fn a_reading_is_data_and_then_state() {
-        let fixture = start();
-        fixture.live.send(reading(7, &Clock::new(0, BTreeMap::new()))).await.unwrap();
-        drop(fixture.live);
-        fixture.task.await.unwrap();
-        let seen = fixture.seen.lock().unwrap();
-        let [_online, data, state, _offline] = &seen[..] else { panic!("{seen:?}") };
-        assert_eq!((data.0.as_str(), data.2), ("b/g/d/data", false));
-        assert_eq!((state.0.as_str(), state.2), ("b/g/d/state", true));
-        assert_eq!(data.1, state.1);
-        assert!(data.1.contains(r#""seq":7,"#), "{}", data.1);
+        for states_wanted in [false, true] {
+            let fixture = start_with(states_wanted);
+            fixture.live.send(reading(7, &Clock::new(0, BTreeMap::new()))).await.unwrap();
+            drop(fixture.live);
+            fixture.task.await.unwrap();
+            let seen = fixture.seen.lock().unwrap();
+            let [_online, data, state, _offline] = &seen[..] else { panic!("{seen:?}") };
+            assert_eq!((data.0.as_str(), data.2), ("b/g/d/data", false));
+            assert_eq!((state.0.as_str(), state.2), ("b/g/d/state", true));
+            assert_eq!(data.1, state.1);
+            assert!(data.1.contains(r#""seq":7,"#), "{}", data.1);
+            // And bridges learn of it only where one may want it.
+            let posts = fixture.bulletin.newer_than(0, 10);
+            assert_eq!(
+                posts.iter().any(|(_, subject, _)| *subject == Subject::State("d".into())),
+                states_wanted
+            );
+        }
     }
 
     #[tokio::test]
     async fn many_readings_are_all_published_but_only_the_newest_states() {
-        let fixture = start();
-        let clock = Clock::new(0, BTreeMap::new());
-        for n in 0..1000 {
-            fixture.live.send(reading(n, &clock)).await.unwrap();
+        for states_wanted in [false, true] {
+            let fixture = start_with(states_wanted);
+            let clock = Clock::new(0, BTreeMap::new());
+            for n in 0..1000 {
+                fixture.live.send(reading(n, &clock)).await.unwrap();
+            }
+            drop(fixture.live);
+            fixture.task.await.unwrap();
+            let seen = fixture.seen.lock().unwrap();
+            assert_eq!(seen.iter().filter(|(topic, ..)| topic.ends_with("/data")).count(), 1000);
+            let states: Vec<_> = seen.iter().filter(|(topic, ..)| topic.ends_with("/state")).collect();
+            assert!(states.len() < 100, "{}", states.len());
+            assert!(states.last().unwrap().1.contains(r#""seq":999,"#));
         }
-        drop(fixture.live);
-        fixture.task.await.unwrap();
-        let seen = fixture.seen.lock().unwrap();
-        assert_eq!(seen.iter().filter(|(topic, ..)| topic.ends_with("/data")).count(), 1000);
-        let states: Vec<_> = seen.iter().filter(|(topic, ..)| topic.ends_with("/state")).collect();
-        assert!(states.len() < 100, "{}", states.len());
-        assert!(states.last().unwrap().1.contains(r#""seq":999,"#));
     }
 
     #[tokio::test]

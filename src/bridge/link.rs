@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -156,6 +156,23 @@ impl Connection {
             connection.turn(&mut Vec::new()).await?;
         }
         Ok(connection)
+    }
+
+    /// Writes what the socket takes at once, which mostly is everything: that spares a turn for each
+    /// message. The rest is for [`Connection::turn`].
+    pub(super) fn flush(&mut self, outcomes: &mut Vec<Outcome>) {
+        let output = self.session.output();
+        if !self.writable || output.is_empty() {
+            return;
+        }
+        match self.stream.try_write(output) {
+            Ok(count) => {
+                output.advance(count);
+                self.session.wrote(Instant::now().into_std(), outcomes);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.writable = false,
+        }
     }
 
     /// Waits until the socket gave or took bytes or something was due, and lets the session deal
