@@ -140,8 +140,6 @@ impl Store {
         let log_pages = schema::log_pages(limits.max_bytes);
         schema::configure(&db, log_pages)?;
         schema::prepare(&db)?;
-        let wal_bytes = fs::metadata(with_suffix(path, "-wal")).map_or(0, |meta| meta.len());
-        schema::grow_log(&db, log_pages, wal_bytes)?;
         let mut store = Self {
             db,
             bridges: bridges.to_vec(),
@@ -154,6 +152,16 @@ impl Store {
         store.read_boots(boot)?;
         store.read_state()?;
         Ok(store)
+    }
+
+    /// Brings the write-ahead log to its full size, if it is not there yet. Apart from opening,
+    /// because a slow disk takes its time for it, and ports need not wait.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there.
+    pub fn grow_log(&self, path: &Path) -> Result<(), StoreError> {
+        let present = fs::metadata(with_suffix(path, "-wal")).map_or(0, |meta| meta.len());
+        Ok(schema::grow_log(&self.db, schema::log_pages(self.limits.max_bytes), present)?)
     }
 
     /// The present boot's row.

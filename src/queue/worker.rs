@@ -86,6 +86,7 @@ impl Worker {
 
     fn run(&mut self, shared: &Shared) {
         let mut failing = false;
+        self.grow_log();
         let file = self.look();
         shared.state().core.observe(file);
         while let Some(job) = next_job(shared) {
@@ -102,6 +103,13 @@ impl Worker {
         }
     }
 
+    /// A log that could not be grown grows with the commits, at the price of a flush each.
+    fn grow_log(&self) {
+        if let Some(Err(error)) = self.store.as_ref().map(|store| store.grow_log(&self.path)) {
+            tracing::warn!(%error, "the queue's log could not be brought to its full size");
+        }
+    }
+
     fn perform(&mut self, job: Job) -> Outcome {
         let result = self.store().and_then(|(store, clock)| do_job(store, &job, clock));
         match result {
@@ -115,6 +123,7 @@ impl Worker {
     fn store(&mut self) -> Result<(&mut Store, &Clock), StoreError> {
         if self.store.is_none() {
             self.store = Some(Store::open(&self.path, &self.bridges, self.limits.clone(), &self.kernel)?);
+            self.grow_log();
         }
         let store = self.store.as_mut().ok_or_else(|| StoreError::Refused("no queue file".into()))?;
         Ok((store, &self.clock))
