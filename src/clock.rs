@@ -5,12 +5,15 @@
 //! were taken before the first time sync come out right afterwards.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::reading::Stamp;
+use crate::reading::{Epoch, Stamp};
+
+/// How long the kernel's word on whether the clock is synchronised is good for, in microseconds.
+const ASK_AGAIN_US: i64 = 1_000_000;
 
 /// Wall time minus boot time in one boot of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,34 +33,33 @@ pub struct Wall {
     pub estimated: bool,
 }
 
-/// Tells the time. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Clock {
-    boot: u32,
-    earlier: Arc<BTreeMap<u32, Offset>>,
-    synced: Arc<Synced>,
+/// Tells the time. Cheap to clone; all clones know what one of them learns.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    earlier: RwLock<BTreeMap<u32, Offset>>,
+    synced: Synced,
 }
 
 /// The kernel's last answer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Synced {
     asked_us: AtomicI64,
     answer: AtomicBool,
 }
 
 impl Clock {
-    /// A clock whose present boot is row `boot` of the queue's boot table, and which knows the
-    /// offsets of `earlier` boots.
-    #[must_use]
-    pub fn new(boot: u32, earlier: BTreeMap<u32, Offset>) -> Self {
-        let synced = Synced { asked_us: boottime_us().into(), answer: synced().into() };
-        Self { boot, earlier: Arc::new(earlier), synced: Arc::new(synced) }
+    /// Learns the offsets of earlier boots, by their rows in the queue's boot table.
+    pub fn learn(&self, earlier: impl IntoIterator<Item = (u32, Offset)>) {
+        self.0.earlier.write().unwrap_or_else(PoisonError::into_inner).extend(earlier);
     }
 
     /// Now.
     #[must_use]
     pub fn now(&self) -> Stamp {
-        Stamp { boot: self.boot, us: boottime_us() }
+        Stamp::this_boot(boottime_us())
     }
 
     /// The present boot's offset. Whether the clock is synchronised is asked once a second: it is
@@ -65,8 +67,8 @@ impl Clock {
     #[must_use]
     pub fn offset(&self) -> Offset {
         let now = boottime_us();
-        let known = &self.synced;
-        if now - known.asked_us.load(Ordering::Relaxed) >= 1_000_000 {
+        let known = &self.0.synced;
+        if now - known.asked_us.load(Ordering::Relaxed) >= ASK_AGAIN_US {
             known.asked_us.store(now, Ordering::Relaxed);
             known.answer.store(synced(), Ordering::Relaxed);
         }
@@ -76,12 +78,19 @@ impl Clock {
     /// The wall time of `stamp`.
     #[must_use]
     pub fn wall(&self, stamp: Stamp) -> Wall {
-        let offset = if stamp.boot == self.boot {
-            self.offset()
-        } else {
-            self.earlier.get(&stamp.boot).copied().unwrap_or(Offset { us: 0, synced: false })
+        let offset = match stamp.epoch {
+            Epoch::ThisBoot => self.offset(),
+            Epoch::Boot(row) => self.earlier(row),
+            Epoch::Wall { estimated } => Offset { us: 0, synced: !estimated },
         };
         Wall { unix_us: stamp.us.saturating_add(offset.us), estimated: !offset.synced }
+    }
+}
+
+impl Clock {
+    fn earlier(&self, row: u32) -> Offset {
+        let earlier = self.0.earlier.read().unwrap_or_else(PoisonError::into_inner);
+        earlier.get(&row).copied().unwrap_or(Offset { us: 0, synced: false })
     }
 }
 

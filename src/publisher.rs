@@ -157,7 +157,7 @@ mod tests {
             bulletin: bulletin.clone(),
             states_wanted,
             topics: Topics::new("b", "g"),
-            clock: Clock::new(0, BTreeMap::new()),
+            clock: Clock::default(),
             local: LocalPublish::new({
                 let seen = Arc::clone(&seen);
                 move |publish: Publish| {
@@ -196,7 +196,7 @@ mod tests {
     async fn a_reading_is_data_and_then_state() {
         for states_wanted in [false, true] {
             let fixture = start_with(states_wanted);
-            fixture.live.send(reading(7, &Clock::new(0, BTreeMap::new()))).await.unwrap();
+            fixture.live.send(reading(7, &Clock::default())).await.unwrap();
             drop(fixture.live);
             fixture.task.await.unwrap();
             let seen = fixture.seen.lock().unwrap();
@@ -218,7 +218,7 @@ mod tests {
     async fn many_readings_are_all_published_but_only_the_newest_states() {
         for states_wanted in [false, true] {
             let fixture = start_with(states_wanted);
-            let clock = Clock::new(0, BTreeMap::new());
+            let clock = Clock::default();
             for n in 0..1000 {
                 fixture.live.send(reading(n, &clock)).await.unwrap();
             }
@@ -235,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn events_are_told_and_lan_messages_are_not() {
         let fixture = start();
-        let clock = Clock::new(0, BTreeMap::new());
+        let clock = Clock::default();
         let message = Message {
             topic: "t".into(),
             payload: bytes::Bytes::new(),

@@ -163,7 +163,6 @@ impl Queue {
             u32::from(consumer.forward.wants_own(&interest.topics.event())) << index
         });
         let settings = Settings {
-            boot: store.boot(),
             commit_within_us: micros(config.commit_within),
             commit_first: !late,
             memory_bytes: MEMORY_BYTES.min(usize::try_from(limits.max_bytes / 4).unwrap_or(MEMORY_BYTES)),
@@ -171,8 +170,9 @@ impl Queue {
             keep_oldest: limits.keep_oldest,
             event_wants: event.fold(0, |a, b| a | b),
         };
-        let earlier = store.boots.iter().map(|(id, boot)| (*id, boot.offset)).collect();
-        let clock = Clock::new(store.boot(), earlier);
+        let boot = store.boot();
+        let clock = Clock::default();
+        clock.learn(store.boots.iter().map(|(id, boot)| (*id, boot.offset)));
         let mut core = Core::new(settings, Uuid::new_v4(), found);
         if let Some((path, reason)) = damage {
             core.announce_damage(path, reason, boottime_us());
@@ -191,7 +191,7 @@ impl Queue {
             config.path.clone(),
             bridges,
             limits,
-            KernelBoot { row: Some(settings.boot), ..kernel },
+            KernelBoot { row: Some(boot), ..kernel },
             clock,
         );
         let handle = worker::spawn(worker, Arc::clone(&shared)).map_err(OpenError::Thread)?;

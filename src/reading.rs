@@ -13,20 +13,81 @@ use uuid::Uuid;
 /// A device's name as it stands in topics: a slug of `[a-z0-9_-]`.
 pub type DeviceName = Arc<str>;
 
-/// A moment, as the kernel's boot clock saw it. Never a wall time: see [`crate::clock`].
+/// What the microseconds of a [`Stamp`] are counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "u32", into = "u32")]
+pub enum Epoch {
+    /// `CLOCK_BOOTTIME` of the boot that this machine is in.
+    ThisBoot,
+    /// `CLOCK_BOOTTIME` of an earlier boot: its row in the queue's `boot` table.
+    Boot(u32),
+    /// The Unix epoch: for readings that came out of another file, whose boots are not ours.
+    Wall {
+        /// The clock of that boot had never been synchronised.
+        estimated: bool,
+    },
+}
+
+impl Epoch {
+    const WALL: u32 = u32::MAX;
+    const WALL_ESTIMATED: u32 = u32::MAX - 1;
+
+    /// As it is stored in a file in which the present boot has the row `this_boot`.
+    #[must_use]
+    pub fn stored(self, this_boot: u32) -> u32 {
+        if self == Self::ThisBoot { this_boot } else { self.into() }
+    }
+
+    /// From what is stored in a file in which the present boot has the row `this_boot`.
+    #[must_use]
+    pub fn from_stored(stored: u32, this_boot: u32) -> Self {
+        if stored == this_boot { Self::ThisBoot } else { stored.into() }
+    }
+}
+
+impl From<u32> for Epoch {
+    fn from(stored: u32) -> Self {
+        match stored {
+            0 => Self::ThisBoot,
+            Self::WALL => Self::Wall { estimated: false },
+            Self::WALL_ESTIMATED => Self::Wall { estimated: true },
+            row => Self::Boot(row),
+        }
+    }
+}
+
+impl From<Epoch> for u32 {
+    /// Rows of boots begin at 1.
+    fn from(epoch: Epoch) -> Self {
+        match epoch {
+            Epoch::ThisBoot => 0,
+            Epoch::Boot(row) => row,
+            Epoch::Wall { estimated: false } => Epoch::WALL,
+            Epoch::Wall { estimated: true } => Epoch::WALL_ESTIMATED,
+        }
+    }
+}
+
+/// A moment, as the kernel's boot clock saw it. See [`crate::clock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Stamp {
-    /// Row of the queue's `boot` table: which boot of this machine the clock belongs to.
-    pub boot: u32,
-    /// Microseconds of `CLOCK_BOOTTIME`. Negative for readings that a board took before we booted.
+    /// Where the count begins.
+    pub epoch: Epoch,
+    /// Microseconds. Negative for readings that a board took before we booted.
     pub us: i64,
 }
 
 impl Stamp {
-    /// This moment moved by `us` microseconds on the same boot's clock.
+    /// A moment of the present boot.
+    #[must_use]
+    pub fn this_boot(us: i64) -> Self {
+        Self { epoch: Epoch::ThisBoot, us }
+    }
+
+    /// This moment moved by `us` microseconds on the same clock.
     #[must_use]
     pub fn plus_us(self, us: i64) -> Self {
-        Self { boot: self.boot, us: self.us.saturating_add(us) }
+        Self { us: self.us.saturating_add(us), ..self }
     }
 }
 
@@ -265,5 +326,24 @@ impl Body {
     #[must_use]
     pub fn counts(&self) -> bool {
         !matches!(self, Self::Event(_))
+    }
+
+    /// When it was sampled or noticed; a LAN client's message has no such moment.
+    #[must_use]
+    pub fn at(&self) -> Option<Stamp> {
+        match self {
+            Self::Reading(reading) => Some(reading.at),
+            Self::Event(event) => Some(event.at),
+            Self::Message(_) => None,
+        }
+    }
+
+    /// The same, to be set.
+    pub fn at_mut(&mut self) -> Option<&mut Stamp> {
+        match self {
+            Self::Reading(reading) => Some(&mut reading.at),
+            Self::Event(event) => Some(&mut event.at),
+            Self::Message(_) => None,
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
-use crate::reading::Body;
+use crate::reading::{Body, Epoch};
 
 /// Compression level: above it, time rises and size hardly falls for chunks of this size.
 const ZSTD_LEVEL: i32 = 3;
@@ -26,6 +26,27 @@ pub struct Packed {
     pub crc: i64,
     /// The bytes.
     pub data: Vec<u8>,
+}
+
+/// The rows of boots that tell what the stamps in a chunk mean. Inside, a stamp says either "the boot
+/// in which this chunk was written", or a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boots {
+    /// The boot in which the chunk was written.
+    pub chunk: u32,
+    /// The present boot.
+    pub this: u32,
+}
+
+impl Boots {
+    fn resolve(self, body: &mut Body) {
+        let Some(at) = body.at_mut() else { return };
+        at.epoch = match at.epoch {
+            Epoch::ThisBoot => Epoch::from_stored(self.chunk, self.this),
+            Epoch::Boot(row) => Epoch::from_stored(row, self.this),
+            wall @ Epoch::Wall { .. } => wall,
+        };
+    }
 }
 
 /// Why a chunk cannot be read.
@@ -68,7 +89,13 @@ pub fn pack(entries: &[(u64, Arc<Body>)]) -> Result<Packed, ChunkError> {
 ///
 /// # Errors
 /// [`ChunkError`] when the row is damaged or too new.
-pub fn unpack(first: u64, codec: i64, crc: i64, data: &[u8]) -> Result<Vec<(u64, Arc<Body>)>, ChunkError> {
+pub fn unpack(
+    first: u64,
+    codec: i64,
+    crc: i64,
+    data: &[u8],
+    boots: Boots,
+) -> Result<Vec<(u64, Arc<Body>)>, ChunkError> {
     if i64::from(CRC.checksum(data)) != crc {
         return Err(ChunkError::Crc);
     }
@@ -84,7 +111,8 @@ pub fn unpack(first: u64, codec: i64, crc: i64, data: &[u8]) -> Result<Vec<(u64,
     };
     let mut position = first;
     list.into_iter()
-        .map(|(distance, body)| {
+        .map(|(distance, mut body)| {
+            boots.resolve(&mut body);
             position = position.checked_add(distance).ok_or_else(|| damaged("position overflows".into()))?;
             Ok((position, Arc::new(body)))
         })
@@ -103,13 +131,15 @@ mod tests {
     use super::*;
     use crate::reading::{MessageId, Reading, Stamp, Uid, Value};
 
+    const BOOTS: Boots = Boots { chunk: 1, this: 1 };
+
     fn entry(position: u64, seq: u32) -> (u64, Arc<Body>) {
         let uid = Uid::new(&[0, 1, 2, 3]).unwrap();
         let reading = Reading {
             device: "greenhouse-6677".into(),
             id: MessageId::Board { uid, boot: 42, seq },
             seq: u64::from(seq),
-            at: Stamp { boot: 1, us: -5 },
+            at: Stamp::this_boot(-5),
             values: vec![
                 ("temp".into(), Value::Decimal { mantissa: 2345, exponent: -2 }),
                 ("door".into(), Value::Bool(true)),
@@ -124,7 +154,7 @@ mod tests {
         for positions in [vec![7], vec![7, 8, 9], vec![0, 5, 1000, 1001]] {
             let entries: Vec<_> = positions.iter().map(|p| entry(*p, u32::try_from(*p).unwrap())).collect();
             let packed = pack(&entries).unwrap();
-            assert_eq!(unpack(positions[0], packed.codec, packed.crc, &packed.data).unwrap(), entries);
+            assert_eq!(unpack(positions[0], packed.codec, packed.crc, &packed.data, BOOTS).unwrap(), entries);
         }
     }
 
@@ -135,10 +165,10 @@ mod tests {
         for byte in 0..packed.data.len() {
             let mut data = packed.data.clone();
             data[byte] ^= 1;
-            assert_eq!(unpack(0, packed.codec, packed.crc, &data), Err(ChunkError::Crc));
+            assert_eq!(unpack(0, packed.codec, packed.crc, &data, BOOTS), Err(ChunkError::Crc));
             // Even with a check sum that fits, damage is an error or harmless, never a panic.
-            let _ = unpack(0, packed.codec, i64::from(CRC.checksum(&data)), &data);
+            let _ = unpack(0, packed.codec, i64::from(CRC.checksum(&data)), &data, BOOTS);
         }
-        assert_eq!(unpack(0, 99, packed.crc, &packed.data), Err(ChunkError::Codec(99)));
+        assert_eq!(unpack(0, 99, packed.crc, &packed.data, BOOTS), Err(ChunkError::Codec(99)));
     }
 }

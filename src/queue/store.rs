@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 use crate::clock::Offset;
-use crate::reading::{Body, GapReason};
+use crate::reading::{Body, Epoch, GapReason};
 
 use super::chunk;
 use super::job::{Evicted, Save};
@@ -17,9 +17,10 @@ use super::schema::{self, PAGE_BYTES, SchemaError};
 mod evict;
 mod found;
 mod load;
+mod row;
 mod state;
 
-use evict::{delete_below, evict_aged, evict_first, is_full, moment, pages_of, used_bytes};
+use evict::{delete_below, evict_aged, evict_first, is_full, pages_of, used_bytes};
 use state::{note_boot, state_of, write_state};
 
 /// Board numbers kept per board: those of its newest boots.
@@ -186,7 +187,7 @@ impl Store {
         self.write(save, now, offset, |tx, evicted| {
             let room = limits.content_bytes().saturating_sub(packed.data.len() as u64);
             while !limits.keep_oldest && used_bytes(tx)? > room {
-                if !evict_first(tx, GapReason::Full, evicted)? {
+                if !evict_first(tx, boot, GapReason::Full, evicted)? {
                     break;
                 }
             }
@@ -333,7 +334,8 @@ fn insert(
     let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
     let mut total = tx.prepare_cached("SELECT total FROM chunk ORDER BY id DESC LIMIT 1")?;
     let total: i64 = total.query_row([], |row| row.get(0)).optional()?.unwrap_or(0);
-    let oldest = entries.iter().find_map(|(_, body)| moment(body)).unwrap_or(now).min(now);
+    let mut moments = entries.iter().filter_map(|(_, body)| body.at());
+    let oldest = moments.find(|at| at.epoch == Epoch::ThisBoot).map_or(now, |at| at.us.min(now));
     tx.prepare_cached("INSERT INTO chunk VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")?.execute(params![
         signed(*first),
         signed(*last),

@@ -24,7 +24,7 @@ fn reading(seq: u32) -> Body {
         device: "board-0304".into(),
         id: MessageId::Board { uid, boot: 7, seq },
         seq: u64::from(seq),
-        at: Stamp { boot: 1, us: i64::from(seq) },
+        at: Stamp::this_boot(i64::from(seq)),
         values: vec![("temp".into(), Value::Decimal { mantissa: i64::from(seq) * 17, exponent: -2 })],
     })
 }
@@ -159,7 +159,6 @@ impl Rig {
 
 fn settings(commit_first: bool) -> Settings {
     Settings {
-        boot: 1,
         commit_within_us: 250_000,
         commit_first,
         memory_bytes: 1 << 20,

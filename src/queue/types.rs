@@ -43,8 +43,6 @@ pub struct Taken {
 /// The settings of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The present boot's row.
-    pub boot: u32,
     /// How long an entry may stay in memory only, in microseconds.
     pub commit_within_us: i64,
     /// Hand out only what is committed.

@@ -19,7 +19,7 @@ fn reading(values: Vec<(&str, Value)>) -> Reading {
         device: "shed".into(),
         id: board_id(),
         seq: 1234,
-        at: Stamp { boot: 1, us: 0 },
+        at: Stamp::this_boot(0),
         values: values.into_iter().map(|(name, value)| (name.into(), value)).collect(),
     }
 }
@@ -141,7 +141,7 @@ fn many_channels_of_one_name_stay_cheap_and_apart() {
 fn each_event_tells_what_happened() {
     let boot = Uuid::from_u128(7);
     let tell = |kind| {
-        let event = Event { id: MessageId::Gateway { boot, n: 3 }, at: Stamp { boot: 1, us: 0 }, kind };
+        let event = Event { id: MessageId::Gateway { boot, n: 3 }, at: Stamp::this_boot(0), kind };
         let json = event_json(&event, WALL, false);
         let text = text_of(&json).to_owned();
         text.strip_prefix(
@@ -171,7 +171,7 @@ fn each_event_tells_what_happened() {
 #[test]
 fn an_event_from_the_disk_says_that_it_is_late() {
     let kind = EventKind::Port { path: "p".into(), state: "open".into() };
-    let body = Body::Event(Event { id: board_id(), at: Stamp { boot: 1, us: 0 }, kind });
+    let body = Body::Event(Event { id: board_id(), at: Stamp::this_boot(0), kind });
     let publish = publish(&body, |_| GUESSED, true, &Topics::new("b", "g"));
     assert_eq!(&*publish.topic, "b/g/event");
     assert_eq!(

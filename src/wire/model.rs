@@ -246,7 +246,7 @@ impl World {
     }
 
     fn now(&self) -> Stamp {
-        Stamp { boot: 1, us: i64::from(self.now_ms) * 1_000 }
+        Stamp::this_boot(i64::from(self.now_ms) * 1_000)
     }
 
     fn loses(&mut self) -> bool {

@@ -195,7 +195,7 @@ impl Session {
             id: MessageId::Board { uid: self.uid.clone(), boot: self.boot, seq: self.next },
             seq: self.next.into(),
             values: values.collect(),
-            at: Stamp { boot: now.boot, us: self.clock.sampled(data.t_ms, now.us) },
+            at: Stamp { us: self.clock.sampled(data.t_ms, now.us), ..now },
         }
     }
 

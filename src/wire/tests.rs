@@ -56,7 +56,7 @@ impl Rig {
     }
 
     fn now(&self) -> Stamp {
-        Stamp { boot: 3, us: self.us }
+        Stamp::this_boot(self.us)
     }
 
     fn actions(&mut self) -> Vec<Action> {
@@ -242,7 +242,7 @@ fn a_reading_says_who_when_and_what() {
         device: "greenhouse-6677".into(),
         id: MessageId::Board { uid, boot: BOOT, seq: 0 },
         seq: 0,
-        at: Stamp { boot: 3, us: 100 * S },
+        at: Stamp::this_boot(100 * S),
         values: vec![
             ("temp".into(), reading::Value::Decimal { mantissa: 2345, exponent: -2 }),
             ("ch7".into(), reading::Value::Bool(true)),

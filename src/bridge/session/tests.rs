@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn row(position: u64) -> Taken {
     let kind = EventKind::Port { path: "p".into(), state: "open".into() };
     let id = MessageId::Gateway { boot: uuid::Uuid::nil(), n: position };
-    let body = Body::Event(Event { id, at: Stamp { boot: 0, us: 0 }, kind });
+    let body = Body::Event(Event { id, at: Stamp::this_boot(0), kind });
     Taken { position, body: Arc::new(body), late: false }
 }
 

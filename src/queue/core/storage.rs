@@ -201,7 +201,7 @@ impl<T> Core<T> {
 
     /// Queues an event of the queue's own; `false` when there was no room.
     fn announce(&mut self, kind: EventKind, now: i64) -> bool {
-        let at = Stamp { boot: self.settings.boot, us: now };
+        let at = Stamp::this_boot(now);
         let event = Event { id: self.name(), at, kind };
         self.push(Arc::new(Body::Event(event)), self.settings.event_wants, None, now).is_ok()
     }

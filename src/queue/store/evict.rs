@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use crate::queue::chunk;
 use crate::queue::job::{Evicted, EvictedEntry};
 use crate::queue::schema::PAGE_BYTES;
-use crate::reading::{Body, GapReason, Stamp};
+use crate::reading::{Body, GapReason};
 
+use super::row::{COLUMNS, ChunkRow};
 use super::{Boot, Limits, signed, unsigned};
 
 pub(super) fn delete_below(tx: &Transaction<'_>, position: u64) -> rusqlite::Result<usize> {
@@ -42,10 +42,9 @@ pub(super) fn evict_aged(
 ) -> rusqlite::Result<()> {
     loop {
         let mut query = tx.prepare_cached("SELECT boot, t1 FROM chunk ORDER BY id LIMIT 1")?;
-        let oldest =
-            query.query_row([], |row| Ok(Stamp { boot: row.get(0)?, us: row.get(1)? })).optional()?;
-        let aged = oldest.is_some_and(|stamp| age_us(boots, boot, stamp, now) > max_age_us);
-        if !aged || !evict_first(tx, GapReason::Expired, evicted)? {
+        let oldest = query.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let aged = oldest.is_some_and(|at| age_us(boots, boot, at, now) > max_age_us);
+        if !aged || !evict_first(tx, boot, GapReason::Expired, evicted)? {
             return Ok(());
         }
     }
@@ -54,23 +53,18 @@ pub(super) fn evict_aged(
 /// Gives up the oldest chunk; `false` when there is none.
 pub(super) fn evict_first(
     tx: &Transaction<'_>,
+    boot: u32,
     reason: GapReason,
     evicted: &mut Vec<Evicted>,
 ) -> rusqlite::Result<bool> {
-    let mut query =
-        tx.prepare_cached("SELECT id, last, n, codec, crc, data FROM chunk ORDER BY id LIMIT 1")?;
-    let chunk = query.query_row([], |row| {
-        let (id, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let data = row.get_ref(5)?.as_blob().unwrap_or_default();
-        let unpacked = chunk::unpack(unsigned(id), row.get(3)?, row.get(4)?, data);
-        let unreadable = if unpacked.is_err() { unsigned(row.get(2)?) } else { 0 };
-        let entries =
-            unpacked.unwrap_or_default().iter().map(|(position, body)| summary(*position, body)).collect();
-        Ok((id, Evicted { last: unsigned(last), reason, entries, unreadable }))
-    });
-    let Some((id, chunk)) = chunk.optional()? else { return Ok(false) };
-    tx.prepare_cached("DELETE FROM chunk WHERE id = ?1")?.execute([id])?;
-    evicted.push(chunk);
+    let mut query = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM chunk ORDER BY id LIMIT 1"))?;
+    let chunk = query.query_row([], |row| ChunkRow::read(row, boot)).optional()?;
+    let Some(chunk) = chunk else { return Ok(false) };
+    tx.prepare_cached("DELETE FROM chunk WHERE id = ?1")?.execute([signed(chunk.id)])?;
+    let unreadable = if chunk.entries.is_err() { chunk.n } else { 0 };
+    let entries = chunk.entries.unwrap_or_default();
+    let entries = entries.iter().map(|(position, body)| summary(*position, body)).collect();
+    evicted.push(Evicted { last: chunk.last, reason, entries, unreadable });
     Ok(true)
 }
 
@@ -82,20 +76,13 @@ pub(super) fn summary(position: u64, body: &Body) -> EvictedEntry {
     EvictedEntry { position, counts: body.counts(), reading }
 }
 
-pub(super) fn moment(body: &Body) -> Option<i64> {
-    match body {
-        Body::Reading(reading) => Some(reading.at.us),
-        Body::Event(event) => Some(event.at.us),
-        Body::Message(_) => None,
-    }
-}
-
-pub(super) fn age_us(boots: &BTreeMap<u32, Boot>, boot: u32, stamp: Stamp, now: i64) -> i64 {
-    if stamp.boot == boot {
-        return now - stamp.us;
+/// How long ago it was `us` on the clock of boot `row`, in microseconds of running time; `boot` is
+/// the present one.
+pub(super) fn age_us(boots: &BTreeMap<u32, Boot>, boot: u32, (row, us): (u32, i64), now: i64) -> i64 {
+    if row == boot {
+        return now - us;
     }
     let ran = |id: u32| boots.get(&id).map_or(0, |boot| boot.last_us);
-    let between: i64 =
-        boots.range(stamp.boot + 1..boot.max(stamp.boot + 1)).map(|(_, boot)| boot.last_us).sum();
-    (ran(stamp.boot) - stamp.us).max(0) + between + now
+    let between: i64 = boots.range(row + 1..boot.max(row + 1)).map(|(_, boot)| boot.last_us).sum();
+    (ran(row) - us).max(0) + between + now
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use rusqlite::OptionalExtension;
 
-use crate::queue::chunk;
 use crate::queue::types::{Found, Ledger, Resume};
-use crate::reading::{Stamp, Uid};
+use crate::reading::Uid;
 use crate::status::Dropped;
 
 use super::evict::age_us;
+use super::row::{COLUMNS, ChunkRow};
 use super::state::{board_of, resume_of};
 use super::{BOOTS_PER_BOARD, Store, StoreError, signed, unsigned};
 
@@ -88,7 +88,7 @@ impl Store {
                 last: unsigned(row.get(1)?),
                 n: unsigned(row.get(2)?),
                 total: unsigned(row.get(3)?),
-                at: Stamp { boot: row.get(4)?, us: row.get(5)? },
+                at: (row.get(4)?, row.get(5)?),
             })
         });
         Ok(row.optional()?)
@@ -97,17 +97,15 @@ impl Store {
     /// Entries below `position` that count; they can only be in the chunk that holds it and in
     /// those before it, which a cursor save deletes in the same transaction.
     fn counted_below(&mut self, position: u64) -> Result<u64, StoreError> {
-        let sql = "SELECT id, last, n, codec, crc, data FROM chunk WHERE id < ?1 ORDER BY id";
-        let mut query = self.db.prepare(sql)?;
+        let mut query = self.db.prepare(&format!("SELECT {COLUMNS} FROM chunk WHERE id < ?1 ORDER BY id"))?;
         let mut rows = query.query([signed(position)])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {
-            let (id, last, n): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            count += if unsigned(last) < position {
-                unsigned(n)
+            let chunk = ChunkRow::read(row, self.boot)?;
+            count += if chunk.last < position {
+                chunk.n
             } else {
-                let data = row.get_ref(5)?.as_blob().unwrap_or_default();
-                let entries = chunk::unpack(unsigned(id), row.get(3)?, row.get(4)?, data).unwrap_or_default();
+                let entries = chunk.entries.unwrap_or_default();
                 entries.iter().filter(|(p, body)| *p < position && body.counts()).count() as u64
             };
         }
@@ -122,5 +120,6 @@ struct End {
     last: u64,
     n: u64,
     total: u64,
-    at: Stamp,
+    /// Row of its boot, and microseconds of that boot's clock.
+    at: (u32, i64),
 }

@@ -1,9 +1,9 @@
 //! Reading entries back, some chunks at a time.
 
-use crate::queue::chunk;
 use crate::queue::job::Loaded;
 
-use super::{Store, StoreError, signed, unsigned};
+use super::row::{COLUMNS, ChunkRow};
+use super::{Store, StoreError, signed};
 
 /// A load gathers chunks until it has so many entries …
 const LOAD_ENTRIES: usize = 1000;
@@ -20,10 +20,10 @@ impl Store {
         let mut damaged: Vec<i64> = Vec::new();
         {
             // The chunk that holds `from` begins at or before it.
-            let mut query = self.db.prepare_cached(
-                "SELECT id, last, n, codec, crc, data FROM chunk
+            let mut query = self.db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM chunk
                  WHERE id >= coalesce((SELECT max(id) FROM chunk WHERE id <= ?1), 0) AND last >= ?1 ORDER BY id",
-            )?;
+            ))?;
             let mut rows = query.query([signed(from)])?;
             let mut bytes = 0;
             while loaded.entries.len() < LOAD_ENTRIES && bytes < LOAD_BYTES {
@@ -31,16 +31,15 @@ impl Store {
                     loaded.covered_to = None;
                     break;
                 };
-                let (id, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-                let data = row.get_ref(5)?.as_blob().unwrap_or_default();
-                bytes += data.len();
-                loaded.covered_to = Some(unsigned(last) + 1);
-                match chunk::unpack(unsigned(id), row.get(3)?, row.get(4)?, data) {
+                let chunk = ChunkRow::read(row, self.boot)?;
+                bytes += chunk.bytes;
+                loaded.covered_to = Some(chunk.last + 1);
+                match chunk.entries {
                     Ok(entries) => loaded.entries.extend(entries.into_iter().filter(|(p, _)| *p >= from)),
                     Err(error) => {
-                        tracing::error!(chunk = id, %error, "damaged chunk removed");
-                        loaded.corrupt += unsigned(row.get(2)?);
-                        damaged.push(id);
+                        tracing::error!(chunk = chunk.id, %error, "damaged chunk removed");
+                        loaded.corrupt += chunk.n;
+                        damaged.push(signed(chunk.id));
                     }
                 }
             }
