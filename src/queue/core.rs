@@ -39,6 +39,11 @@ pub const SAVE_AFTER: u32 = 500;
 pub const SAVE_WITHIN_US: i64 = 1_000_000;
 /// Save counters and board numbers so long after they changed, in microseconds.
 pub const SAVE_IDLE_US: i64 = 60_000_000;
+/// A save waits so long for a commit that it can be part of, in microseconds.
+pub const SAVE_WAITS_US: i64 = 250_000;
+/// Every so many commits cursors, counters and board numbers are saved along: opening reads as many
+/// chunks to find the boards' numbers.
+pub const COMMITS_PER_SAVE: u32 = 16;
 /// The queue's state. `T` is what a caller hangs on an entry to learn that it is safe.
 #[derive(Debug)]
 pub struct Core<T> {
@@ -50,6 +55,8 @@ pub struct Core<T> {
     ledger: Ledger,
     boards: BTreeMap<(Uid, u32), Resume>,
     boards_unsaved: BTreeMap<(Uid, u32), Resume>,
+    /// The file has the boards' numbers of all readings below this position.
+    boards_upto: u64,
     gaps: Gaps,
     /// Refused by one bridge while another still wants them.
     refused: BTreeSet<u64>,
@@ -61,6 +68,7 @@ pub struct Core<T> {
     /// Entries being committed are below this position.
     committing: u64,
     unsaved_acks: u32,
+    unsaved_commits: u32,
     save_due: Option<i64>,
     full: bool,
     stopping: Stopping,
@@ -92,6 +100,7 @@ impl<T> Core<T> {
             ledger: found.ledger,
             boards: found.boards,
             boards_unsaved: BTreeMap::new(),
+            boards_upto: 0,
             gaps: Gaps::default(),
             refused: BTreeSet::new(),
             disk: Disk::Well,
@@ -99,6 +108,7 @@ impl<T> Core<T> {
             disk_last: found.on_disk,
             committing: found.next_position,
             unsaved_acks: 0,
+            unsaved_commits: 0,
             save_due: None,
             full: false,
             stopping: Stopping::No,
@@ -184,20 +194,29 @@ impl<T> Core<T> {
         self.boards.get(&(uid.clone(), boot)).copied()
     }
 
-    /// Sets where the link to a board resumes; saved with the next transaction.
+    /// Sets where the link to a board resumes; saved with the next commit.
     pub fn set_resume(&mut self, uid: &Uid, boot: u32, resume: Resume, now: i64) {
-        let key = (uid.clone(), boot);
-        if self.boards.insert(key.clone(), resume) != Some(resume) {
-            self.boards_unsaved.insert(key, resume);
-            self.save_by(now + SAVE_IDLE_US);
+        if self.change_resume(uid, boot, resume, now) {
+            self.unsaved_commits = COMMITS_PER_SAVE;
         }
     }
 
+    fn change_resume(&mut self, uid: &Uid, boot: u32, resume: Resume, now: i64) -> bool {
+        let key = (uid.clone(), boot);
+        let changed = self.boards.insert(key.clone(), resume) != Some(resume);
+        if changed {
+            self.boards_unsaved.insert(key, resume);
+            self.save_by(now + SAVE_IDLE_US);
+        }
+        changed
+    }
+
+    /// A reading's own number need not be saved: it stands in the chunk.
     fn note_board(&mut self, body: &Body, now: i64) {
         let Body::Reading(reading) = body else { return };
         let MessageId::Board { uid, boot, seq } = &reading.id else { return };
         let dropped = self.resume(uid, *boot).map_or(0, |resume| resume.dropped);
-        self.set_resume(uid, *boot, Resume { next: seq.wrapping_add(1), dropped }, now);
+        self.change_resume(uid, *boot, Resume::after(*seq, dropped), now);
     }
 
     /// Tickets of entries that have become safe since the last call.

@@ -46,16 +46,35 @@ pub enum Job {
 /// What goes into the file besides entries.
 #[derive(Clone, Debug)]
 pub struct Save {
-    /// Chunks that end below this position are done with everywhere.
+    /// All below this position is done with everywhere.
+    pub done_below: u64,
+    /// See [`super::types::Ledger`].
+    pub dropped: Dropped,
+    /// What need not be written each time.
+    pub marks: Option<Marks>,
+}
+
+/// What a crash may set back a little: copies are sent, and numbers are found again in the chunks.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    /// Chunks that end below this position are not needed any more: neither their entries, nor the
+    /// boards' numbers in them.
     pub delete_below: u64,
     /// First position that is not done, per bridge.
     pub cursors: Vec<u64>,
     /// See [`super::types::Ledger`].
     pub delivered: u64,
-    /// See [`super::types::Ledger`].
-    pub dropped: Dropped,
-    /// Boards whose numbers changed.
-    pub boards: BTreeMap<(Uid, u32), Resume>,
+    /// The boards' numbers, where they may be written.
+    pub boards: Option<Boards>,
+}
+
+/// The boards' numbers as of a moment in which all that they speak of is durable or delivered.
+#[derive(Clone, Debug)]
+pub struct Boards {
+    /// Those that changed.
+    pub changed: BTreeMap<(Uid, u32), Resume>,
+    /// The numbers are those of all readings below this position.
+    pub upto: u64,
 }
 
 /// What came of a job.

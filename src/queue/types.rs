@@ -15,6 +15,14 @@ pub struct Resume {
     pub dropped: u32,
 }
 
+impl Resume {
+    /// Behind the reading numbered `seq`.
+    #[must_use]
+    pub fn after(seq: u32, dropped: u32) -> Self {
+        Self { next: seq.wrapping_add(1), dropped }
+    }
+}
+
 /// What made an entry safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safe {

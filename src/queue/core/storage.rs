@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::queue::cursor::Cursor;
-use crate::queue::job::{Damage, Evicted, Job, Loaded, Next, Outcome, Save};
+use crate::queue::job::{Boards, Damage, Evicted, Job, Loaded, Marks, Next, Outcome, Save};
 use crate::queue::types::{File, Found, Safe};
-use crate::reading::{Body, Event, EventKind, GapReason, Stamp};
+use crate::reading::{Body, Event, EventKind, Stamp};
 
 use super::disk::{Disk, Trouble};
-use super::{COMMIT_BYTES, Core, Stopping};
+use super::{COMMIT_BYTES, COMMITS_PER_SAVE, Core, SAVE_WAITS_US, Stopping};
 
 impl<T> Core<T> {
     /// When the storage thread must look again, if nothing else happens; `None` for never.
@@ -26,7 +26,13 @@ impl<T> Core<T> {
     /// When something must be written.
     fn write_due(&self) -> Option<i64> {
         let at_once = (self.held.volatile_bytes() >= COMMIT_BYTES).then_some(i64::MIN);
-        let due = [at_once, self.held.first_deadline(), self.save_due].into_iter().flatten().min();
+        let commit = self.held.first_deadline();
+        // A save that need not wait long is part of the commit: it costs a page instead of three.
+        let save = self.save_due.map(|save| match commit {
+            Some(commit) if commit <= save + SAVE_WAITS_US => save.max(commit),
+            _ => save,
+        });
+        let due = [at_once, commit, save].into_iter().flatten().min();
         let not_before = self.disk.trouble().map_or(i64::MIN, |trouble| trouble.retry_at);
         due.map(|due| due.max(not_before))
     }
@@ -58,27 +64,48 @@ impl<T> Core<T> {
             self.tell_gaps(now);
             let (entries, end) = self.held.begin_writing();
             self.committing = end;
-            return Next::Do(Job::Commit { entries, save: self.save() });
+            return Next::Do(Job::Commit { entries, save: self.save_with_commit(now) });
         }
         let may_load = self.load_due().is_some_and(|due| due <= now);
         let mut cursors = self.cursors.iter_mut().enumerate();
         match cursors.find(|(_, cursor)| may_load && cursor.wants_load()) {
             Some((bridge, cursor)) => Next::Do(Job::Load { bridge, from: cursor.begin_load() }),
-            None => Next::Do(Job::Save(self.save())),
+            None => Next::Do(Job::Save(self.save(self.held.volatile_bytes() == 0))),
         }
     }
 
-    fn save(&mut self) -> Save {
+    /// Most commits carry no marks: they would add a page each time.
+    fn save_with_commit(&mut self, now: i64) -> Save {
+        let marks = self.save_due.is_some_and(|due| due <= now)
+            || self.unsaved_commits >= COMMITS_PER_SAVE
+            || self.stopping == Stopping::CommitAll;
+        self.unsaved_commits += 1;
+        // Once it is written, all that the boards' numbers speak of is durable.
+        if marks { self.save(true) } else { Save { marks: None, ..self.outline() } }
+    }
+
+    /// What is to be saved; the boards' numbers only where `boards` says that they may be.
+    fn save(&mut self, boards: bool) -> Save {
         self.save_due = None;
         self.unsaved_acks = 0;
-        let cursors: Vec<u64> = self.cursors.iter().map(Cursor::prefix).collect();
-        Save {
-            delete_below: cursors.iter().copied().min().unwrap_or(0),
-            cursors,
+        let outline = self.outline();
+        let boards = boards.then(|| {
+            self.unsaved_commits = 0;
+            self.boards_upto = self.held.end();
+            Boards { changed: std::mem::take(&mut self.boards_unsaved), upto: self.boards_upto }
+        });
+        let marks = Marks {
+            delete_below: outline.done_below.min(self.boards_upto),
+            cursors: self.cursors.iter().map(Cursor::prefix).collect(),
             delivered: self.ledger.delivered,
-            dropped: self.ledger.dropped,
-            boards: std::mem::take(&mut self.boards_unsaved),
-        }
+            boards,
+        };
+        Save { marks: Some(marks), ..outline }
+    }
+
+    fn outline(&self) -> Save {
+        let done_below = self.cursors.iter().map(Cursor::prefix).min().unwrap_or(0);
+        Save { done_below, dropped: self.ledger.dropped, marks: None }
     }
 
     /// Takes the outcome of a job.
@@ -175,7 +202,10 @@ impl<T> Core<T> {
     }
 
     fn not_saved(&mut self, save: Save, now: i64) {
-        for (key, resume) in save.boards {
+        // What the file has is not known for sure: delete nothing until the next save.
+        self.boards_upto = 0;
+        let boards = save.marks.and_then(|marks| marks.boards);
+        for (key, resume) in boards.into_iter().flat_map(|boards| boards.changed) {
             self.boards_unsaved.entry(key).or_insert(resume);
         }
         self.save_by(now);
@@ -199,6 +229,8 @@ impl<T> Core<T> {
             cursor.drop_below(base);
         }
         self.boards_unsaved = self.boards.clone();
+        self.boards_upto = 0;
+        self.unsaved_commits = COMMITS_PER_SAVE;
         self.save_by(now);
         self.announce_damage(damage, now);
     }
@@ -215,13 +247,7 @@ impl<T> Core<T> {
                 if self.cursors.iter().all(|cursor| cursor.is_done(entry.position)) {
                     continue;
                 }
-                let dropped = &mut self.ledger.dropped;
-                let counter = match chunk.reason {
-                    GapReason::Expired => &mut dropped.expired,
-                    GapReason::Corrupt => &mut dropped.corrupt,
-                    GapReason::Full | GapReason::Device | GapReason::Refused => &mut dropped.full,
-                };
-                *counter += u64::from(entry.counts);
+                *self.ledger.dropped.by_reason(chunk.reason) += u64::from(entry.counts);
                 if let Some((device, seq)) = entry.reading {
                     self.gaps.add(&device, chunk.reason, seq);
                 }
