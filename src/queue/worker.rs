@@ -150,8 +150,9 @@ impl Worker {
     /// Whether the disk has refused to read for so long that it will not do so any more. What waits
     /// behind the bad place would wait for ever.
     fn gives_nothing_back(&mut self, job: &Job) -> bool {
-        self.unreadable += u32::from(matches!(job, Job::Load { .. }));
-        self.unreadable > READ_TRIES
+        let reading = matches!(job, Job::Load { .. });
+        self.unreadable += u32::from(reading);
+        reading && self.unreadable > READ_TRIES
     }
 
     fn attempt(&mut self, job: &Job) -> Result<Outcome, StoreError> {
