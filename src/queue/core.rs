@@ -143,14 +143,13 @@ impl<T> Core<T> {
     }
 
     /// Counts an entry that found no room, and tells of it as soon as there is some.
-    pub fn refuse(&mut self, body: &Body) {
+    pub fn refuse(&mut self, body: &Body, now: i64) {
         if body.counts() {
             self.ledger.accepted += 1;
             self.ledger.dropped.full += 1;
+            self.save_by(now + SAVE_IDLE_US);
         }
-        if let Body::Reading(reading) = body {
-            self.gaps.add(&reading.device, GapReason::Full, reading.seq);
-        }
+        self.gaps.add(body, GapReason::Full, now);
     }
 
     /// Where the link to a board resumes; `None` for a boot of it that we never saw.
@@ -235,11 +234,8 @@ impl<T> Core<T> {
     /// as dropped rather than delivered, even if another bridge had it acknowledged.
     pub fn refused(&mut self, index: usize, position: u64, body: &Body, now: i64) {
         self.refused.insert(position);
-        if let Body::Reading(reading) = body {
-            self.gaps.add(&reading.device, GapReason::Refused, reading.seq);
-        }
+        self.gaps.add(body, GapReason::Refused, now);
         self.done(index, position, now);
-        self.tell_gaps(now);
     }
 
     /// Bridge `index` has `position` acknowledged.

@@ -19,7 +19,8 @@ impl<T> Core<T> {
         let at_once =
             self.held.volatile_bytes() >= COMMIT_BYTES || self.cursors.iter().any(Cursor::wants_load);
         let at_once = at_once.then_some(i64::MIN);
-        let due = [at_once, self.held.first_deadline(), self.save_due].into_iter().flatten().min()?;
+        let due = [at_once, self.held.first_deadline(), self.save_due, self.gaps.due()];
+        let due = due.into_iter().flatten().min()?;
         match self.disk {
             Disk::Well => Some(due),
             Disk::Failing { retry_at, .. } => Some(due.max(retry_at)),
@@ -35,11 +36,11 @@ impl<T> Core<T> {
         if wake_at.is_none_or(|due| due > now) {
             return wake_at.map_or(Next::Wait, Next::WaitUntil);
         }
+        self.tell_gaps(now);
         let commit = self.held.first_deadline().is_some_and(|due| due <= now)
             || self.held.volatile_bytes() >= COMMIT_BYTES
             || self.stopping == Stopping::CommitAll;
         if commit {
-            self.tell_gaps(now);
             let (entries, end) = self.held.begin_writing();
             self.committing = end;
             return Next::Do(Job::Commit { entries, save: self.save() });
@@ -47,6 +48,10 @@ impl<T> Core<T> {
         let mut cursors = self.cursors.iter_mut().enumerate();
         if let Some((bridge, cursor)) = cursors.find(|(_, cursor)| cursor.wants_load()) {
             return Next::Do(Job::Load { bridge, from: cursor.begin_load() });
+        }
+        if self.save_due.is_none_or(|due| due > now) {
+            // It was only time to tell of a loss.
+            return self.wake_at().map_or(Next::Wait, Next::WaitUntil);
         }
         Next::Do(Job::Save(self.save()))
     }
@@ -72,7 +77,7 @@ impl<T> Core<T> {
                 self.full = full;
                 self.disk_last = last;
                 self.commits += 1;
-                self.forget(evicted);
+                self.forget(evicted, now);
                 let (safe, keep) = (&mut self.safe, self.settings.cache_bytes);
                 self.held.written(self.committing, keep, |ticket| safe.push((ticket, Safe::Durable)));
                 if self.stopping == Stopping::CommitAll {
@@ -82,21 +87,20 @@ impl<T> Core<T> {
             Outcome::Saved { last, evicted, full } => {
                 self.disk = Disk::Well;
                 self.full = full;
-                self.forget(evicted);
+                self.forget(evicted, now);
                 self.disk_last = last;
             }
-            Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded),
+            Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded, now),
             Outcome::Failed { job, error } => self.failed(job, error, now),
             Outcome::Replaced { path, reason, .. } => {
                 self.not_written();
                 self.replaced(path, reason, now);
             }
         }
-        self.tell_gaps(now);
     }
 
-    fn loaded(&mut self, bridge: usize, loaded: Loaded) {
-        self.lose(loaded.corrupt);
+    fn loaded(&mut self, bridge: usize, loaded: Loaded, now: i64) {
+        self.lose(loaded.corrupt, now);
         let base = self.held.base();
         if let Some(cursor) = self.cursors.get_mut(bridge) {
             cursor.loaded(loaded.entries, loaded.covered_to.unwrap_or(base));
@@ -141,7 +145,7 @@ impl<T> Core<T> {
 
     /// The file was damaged and a new one was begun: what was only in the old one is lost to us.
     fn replaced(&mut self, path: String, reason: String, now: i64) {
-        self.lose(u64::MAX);
+        self.lose(u64::MAX, now);
         self.disk_last = None;
         let base = self.held.base();
         for cursor in &mut self.cursors {
@@ -157,11 +161,11 @@ impl<T> Core<T> {
         self.announce(EventKind::Quarantine { path, reason }, now);
     }
 
-    fn forget(&mut self, evicted: Vec<Evicted>) {
+    fn forget(&mut self, evicted: Vec<Evicted>, now: i64) {
         for chunk in evicted {
-            for entry in chunk.entries {
-                self.refused.remove(&entry.position);
-                if self.cursors.iter().all(|cursor| cursor.is_done(entry.position)) {
+            for (position, body) in chunk.entries {
+                self.refused.remove(&position);
+                if self.cursors.iter().all(|cursor| cursor.is_done(position)) {
                     continue;
                 }
                 let dropped = &mut self.ledger.dropped;
@@ -170,12 +174,10 @@ impl<T> Core<T> {
                     GapReason::Corrupt => &mut dropped.corrupt,
                     GapReason::Full | GapReason::Device | GapReason::Refused => &mut dropped.full,
                 };
-                *counter += u64::from(entry.counts);
-                if let Some((device, seq)) = entry.reading {
-                    self.gaps.add(&device, chunk.reason, seq);
-                }
+                *counter += u64::from(body.counts());
+                self.gaps.add(&body, chunk.reason, now);
             }
-            self.lose(chunk.unreadable);
+            self.lose(chunk.unreadable, now);
             for cursor in &mut self.cursors {
                 cursor.drop_below(chunk.last + 1);
             }
@@ -183,19 +185,22 @@ impl<T> Core<T> {
     }
 
     /// Counts readings on disk as damaged: `n`, or as many as there can be.
-    fn lose(&mut self, n: u64) {
+    fn lose(&mut self, n: u64, now: i64) {
         let on_disk = self.ledger.waiting().saturating_sub(self.held.volatile());
-        self.ledger.dropped.corrupt += n.min(on_disk);
+        let lost = n.min(on_disk);
+        self.ledger.dropped.corrupt += lost;
+        self.gaps.add_unknown(lost, GapReason::Corrupt, now);
     }
 
-    /// Queues what was not told yet of lost readings, as far as there is room.
-    pub(super) fn tell_gaps(&mut self, now: i64) {
-        while let Some((key, gap)) = self.gaps.first() {
-            let kind = gap.event(&key);
-            if !self.announce(kind, now) {
-                return;
+    /// Queues what is to be told by now of losses; before the end, everything.
+    fn tell_gaps(&mut self, now: i64) {
+        let all = self.stopping == Stopping::CommitAll;
+        let due = if all { self.gaps.take_all() } else { self.gaps.take_due(now) };
+        for untold in due {
+            if !self.announce(EventKind::Lost(untold.loss()), now) {
+                // No room: once more when there is some.
+                self.gaps.put_back(untold, now);
             }
-            self.gaps.remove(&key);
         }
     }
 
