@@ -228,7 +228,9 @@ impl Queue {
     pub fn push(&self, body: Body) {
         let body = Arc::new(body);
         if self.admit(&body, None).is_err() {
-            self.0.state().core.refuse(&body);
+            let mut state = self.0.state();
+            state.core.refuse(&body, boottime_us());
+            self.0.call_worker(&mut state);
         }
         self.copy_to_tap(&body);
     }
