@@ -281,6 +281,15 @@ pub enum EventKind {
     },
     /// Something will never arrive: told as a gap.
     Lost(Loss),
+    /// A damaged queue file was read as far as it can be.
+    Salvage {
+        /// Where it is.
+        path: String,
+        /// Readings that came back.
+        recovered: u64,
+        /// Readings that did not.
+        lost: u64,
+    },
 }
 
 /// What will never arrive, and why. One for each device or topic and each run of one cause.

@@ -26,9 +26,11 @@ use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings, Taken};
 
 mod disk;
 mod report;
+mod salvage;
 mod storage;
 
 use disk::{Disk, Trouble};
+use salvage::Owed;
 
 /// Commit as soon as so much is held that was not committed, in bytes.
 pub const COMMIT_BYTES: usize = 64 * 1024;
@@ -66,6 +68,8 @@ pub struct Core<T> {
     gaps: Gaps,
     /// Refused by one bridge while another still wants them.
     refused: BTreeSet<u64>,
+    /// Damaged files that are being read.
+    owed: Vec<Owed>,
     disk: Disk,
     /// What the disk said when it was last asked to give something back, while it does not.
     unreadable: Option<Trouble>,
@@ -111,6 +115,7 @@ impl<T> Core<T> {
             boards_upto: 0,
             gaps: Gaps::default(),
             refused: BTreeSet::new(),
+            owed: Vec::new(),
             disk: Disk::Well,
             unreadable: None,
             disk_last: found.on_disk,

@@ -141,6 +141,17 @@ pub struct Damage {
     pub reason: String,
 }
 
+/// What a damaged file has given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Where it is.
+    pub path: String,
+    /// Readings that came back.
+    pub recovered: u64,
+    /// Readings that it had and that did not come back, as far as that can be told from it.
+    pub missing: u64,
+}
+
 /// Entries read from disk.
 #[derive(Debug, Default)]
 pub struct Loaded {

@@ -241,9 +241,10 @@ impl<T> Core<T> {
         }
     }
 
-    /// The file was damaged and a new one was begun: what was only in the old one is lost to us.
+    /// The file was damaged and a new one was begun: what was only in the old one must be salvaged.
     fn replaced(&mut self, damage: Damage, now: i64) {
-        self.lose(u64::MAX, now);
+        let done_below = self.cursors.iter().map(Cursor::prefix).min().unwrap_or(0);
+        self.owe_all_on_disk(damage.path.clone(), done_below);
         self.disk_last = None;
         let base = self.held.base();
         for cursor in &mut self.cursors {
@@ -280,8 +281,7 @@ impl<T> Core<T> {
 
     /// Counts readings on disk as damaged: `n`, or as many as there can be.
     fn lose(&mut self, n: u64, now: i64) {
-        let on_disk = self.ledger.waiting().saturating_sub(self.held.volatile());
-        let lost = n.min(on_disk);
+        let lost = n.min(self.on_disk());
         self.ledger.dropped.corrupt += lost;
         self.gaps.add_unknown(lost, GapReason::Corrupt, now);
     }
@@ -299,7 +299,7 @@ impl<T> Core<T> {
     }
 
     /// Queues an event of the queue's own; `false` when there was no room.
-    fn announce(&mut self, kind: EventKind, now: i64) -> bool {
+    pub(super) fn announce(&mut self, kind: EventKind, now: i64) -> bool {
         let at = Stamp::this_boot(now);
         let event = Event { id: self.name(), at, kind };
         self.push(Arc::new(Body::Event(event)), self.settings.event_wants, None, now).is_ok()
