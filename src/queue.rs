@@ -34,6 +34,7 @@ pub mod gaps;
 pub mod held;
 pub mod job;
 pub mod outlet;
+pub mod salvage;
 pub mod schema;
 pub mod store;
 pub mod types;
