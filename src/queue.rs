@@ -44,8 +44,8 @@ mod tests;
 use self::core::Core;
 pub use self::outlet::Outlet;
 use self::store::{KernelBoot, Limits};
-use self::types::Settings;
 pub use self::types::{Full, Resume, Safe, Taken};
+use self::types::{Room, Settings, WhenFull};
 use self::worker::Worker;
 
 /// What may be held in memory while the disk does not take it, in bytes; a quarter of `max_size` if
@@ -148,7 +148,12 @@ impl Queue {
         let limits = Limits {
             max_bytes: config.max_size,
             max_age_us: micros(config.max_age),
-            keep_oldest: config.when_full == config::WhenFull::DropNewest,
+            max_readings: config.max_readings,
+            when_full: match config.when_full {
+                config::WhenFull::DropOldest => WhenFull::DropOldest,
+                config::WhenFull::DropNewest => WhenFull::DropNewest,
+                config::WhenFull::Thin => WhenFull::Thin,
+            },
         };
         let bridges: Vec<String> = consumers.iter().map(|consumer| consumer.name.clone()).collect();
         let kernel = KernelBoot { uuid: kernel_boot_id(), row: None };
@@ -167,7 +172,8 @@ impl Queue {
             commit_first: !late,
             memory_bytes: MEMORY_BYTES.min(usize::try_from(limits.max_bytes / 4).unwrap_or(MEMORY_BYTES)),
             cache_bytes: if late { 0 } else { CACHE_BYTES },
-            keep_oldest: limits.keep_oldest,
+            keep_oldest: (limits.when_full == WhenFull::DropNewest)
+                .then(|| Room { bytes: limits.content_bytes(), readings: limits.max_readings }),
             event_wants: event.fold(0, |a, b| a | b),
         };
         let boot = store.boot();

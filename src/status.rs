@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::reading::GapReason;
+
 /// A value that one part writes and anybody may read.
 #[derive(Debug, Default)]
 pub struct Cell<T>(Arc<Mutex<T>>);
@@ -197,6 +199,16 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Dropped {
+    /// The counter for `reason`. What a board itself dropped is none of ours: it never came here.
+    pub fn counter(&mut self, reason: GapReason) -> &mut u64 {
+        match reason {
+            GapReason::Expired => &mut self.expired,
+            GapReason::Corrupt => &mut self.corrupt,
+            GapReason::Refused => &mut self.refused,
+            GapReason::Full | GapReason::Device => &mut self.full,
+        }
+    }
+
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {

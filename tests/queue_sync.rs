@@ -47,6 +47,7 @@ async fn a_commit_is_one_data_sync() {
         commit_within: Duration::from_millis(10),
         max_size: 64 << 20,
         max_age: Duration::from_secs(86_400),
+        max_readings: None,
         when_full: config::WhenFull::DropOldest,
     };
     let consumer = Consumer { name: "cloud".into(), forward: Forward::Filters(vec!["#".into()]) };

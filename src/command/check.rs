@@ -74,9 +74,11 @@ fn describe_queue(queue: &crate::config::Queue) -> String {
     let full = match queue.when_full {
         WhenFull::DropOldest => "the oldest give way",
         WhenFull::DropNewest => "new ones are dropped",
+        WhenFull::Thin => "older ones are thinned out",
     };
+    let readings = queue.max_readings.map_or_else(String::new, |most| format!(" or {most} readings"));
     format!(
-        "{}, {durability} {}; at {} {full}; kept for {}",
+        "{}, {durability} {}; at {}{readings} {full}; kept for {}",
         queue.path.display(),
         print_duration(queue.commit_within),
         print_size(queue.max_size),

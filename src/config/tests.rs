@@ -89,6 +89,7 @@ fn every_key_of_the_queue_arrives_where_it_belongs() {
   commit_within: 1s
   max_size: 64MiB
   max_age: 2h
+  max_readings: 50000
   when_full: drop_newest
 ",
     );
@@ -98,6 +99,7 @@ fn every_key_of_the_queue_arrives_where_it_belongs() {
         commit_within: Duration::from_secs(1),
         max_size: 64 << 20,
         max_age: Duration::from_secs(7200),
+        max_readings: Some(50_000),
         when_full: WhenFull::DropNewest,
     };
     assert_eq!(config.queue, expected);
@@ -597,7 +599,6 @@ bridges:
             ("output: json", "`output`"),
             ("ports: [{path: /dev/a, output: json}]", "`output`"),
             ("ports: [{path: /dev/a, format: csv}]", "`csv`"),
-            ("queue: {when_full: thin}", "`thin`"),
             ("queue: {dead_letters: 1}", "`dead_letters`"),
             ("broker: {users: []}", "`users`"),
             ("broker: {listen: [{address: '127.0.0.1:1', tls: {}}]}", "`tls`"),

@@ -39,6 +39,10 @@ pub const SAVE_IDLE_US: i64 = 60_000_000;
 /// First and longest wait before the disk is tried again, in microseconds.
 pub const RETRY_US: (i64, i64) = (1_000_000, 30_000_000);
 
+/// With `when_full: drop_newest`, events may take so much more than readings, in bytes: they tell of
+/// what is dropped.
+pub const EVENT_BYTES: u64 = 16 * 1024;
+
 /// What the storage thread is doing with the disk.
 #[derive(Clone, Debug)]
 enum Disk {
@@ -126,8 +130,8 @@ impl<T> Core<T> {
     /// # Errors
     /// [`Full`] when there is no room; nothing was taken then and `ticket` is gone.
     pub fn push(&mut self, body: Arc<Body>, wants: u32, ticket: Option<T>, now: i64) -> Result<(), Full> {
-        let refused = self.full && self.settings.keep_oldest && body.counts();
-        if wants != 0 && (refused || !self.held.has_room(&body, self.settings.memory_bytes)) {
+        if wants != 0 && (self.keeps_oldest(&body) || !self.held.has_room(&body, self.settings.memory_bytes))
+        {
             return Err(Full);
         }
         self.note_board(&body, now);
@@ -142,12 +146,22 @@ impl<T> Core<T> {
         Ok(())
     }
 
+    /// Whether `body` must not come in, so that what is there can stay.
+    fn keeps_oldest(&self, body: &Body) -> bool {
+        let Some(room) = self.settings.keep_oldest else { return false };
+        let counts = body.counts();
+        let bytes = if counts { room.bytes } else { room.bytes + EVENT_BYTES };
+        let left = usize::try_from(bytes.saturating_sub(self.file.bytes)).unwrap_or(usize::MAX);
+        let many = room.readings.is_some_and(|most| self.ledger.waiting() >= most);
+        (counts && (self.full || many)) || !self.held.has_room(body, left)
+    }
+
     /// Counts an entry that found no room, and tells of it as soon as there is some.
     pub fn refuse(&mut self, body: &Body, now: i64) {
         if body.counts() {
             self.ledger.accepted += 1;
             self.ledger.dropped.full += 1;
-            self.save_by(now + SAVE_IDLE_US);
+            self.save_by(now + SAVE_WITHIN_US);
         }
         self.gaps.add(body, GapReason::Full, now);
     }

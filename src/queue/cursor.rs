@@ -109,6 +109,13 @@ impl Cursor {
         self.restart_loading(self.next);
     }
 
+    /// What stood at `position` is gone.
+    pub fn give_up(&mut self, position: u64) {
+        self.out.remove(&position);
+        self.done_ahead.insert(position);
+        self.prune();
+    }
+
     /// Everything below `position` is gone.
     pub fn drop_below(&mut self, position: u64) {
         self.out = self.out.split_off(&position);

@@ -56,6 +56,14 @@ pub struct Save {
     pub boards: BTreeMap<(Uid, u32), Resume>,
 }
 
+impl Save {
+    /// Whether all bridges are done with `position`.
+    #[must_use]
+    pub fn is_done(&self, position: u64) -> bool {
+        position < self.delete_below
+    }
+}
+
 /// What came of a job.
 #[derive(Debug)]
 pub enum Outcome {
@@ -113,14 +121,14 @@ pub struct Loaded {
     pub corrupt: u64,
 }
 
-/// A chunk that was given up.
+/// A chunk that was given up, as a whole or in part.
 #[derive(Clone, Debug)]
 pub struct Evicted {
-    /// Its last position.
-    pub last: u64,
+    /// Nothing below this position is there any more; 0 for a chunk that was only thinned.
+    pub gone_below: u64,
     /// Why.
     pub reason: GapReason,
-    /// What was in it, by position.
+    /// What was given up, by position.
     pub entries: Vec<(u64, Arc<Body>)>,
     /// Readings in it that could not be read.
     pub unreadable: u64,

@@ -8,20 +8,26 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 use crate::clock::Offset;
-use crate::reading::{Body, Epoch, GapReason};
+use crate::reading::{Body, Epoch};
 
 use super::chunk;
 use super::job::{Evicted, Save};
 use super::schema::{self, PAGE_BYTES, SchemaError};
+use super::types::WhenFull;
 
 mod evict;
 mod found;
 mod load;
+mod room;
 mod row;
 mod state;
+mod thin;
+mod totals;
 
-use evict::{delete_below, evict_aged, evict_first, is_full, pages_of, used_bytes};
+use evict::{evict_aged, pages_of, used_bytes};
+use room::{Wanted, bound_log, is_full, make_room};
 use state::{note_boot, state_of, write_state};
+use totals::{delete_within, total};
 
 /// Board numbers kept per board: those of its newest boots.
 const BOOTS_PER_BOARD: usize = 4;
@@ -68,13 +74,16 @@ pub struct Limits {
     pub max_bytes: u64,
     /// Age at which entries are given up, in microseconds of running time.
     pub max_age_us: i64,
-    /// When full, refuse rather than evict.
-    pub keep_oldest: bool,
+    /// Entries that count in the ledger.
+    pub max_readings: Option<u64>,
+    /// What gives way at the limits by size and by number.
+    pub when_full: WhenFull,
 }
 
 impl Limits {
     /// What the database's own pages may take, in bytes.
-    fn content_bytes(&self) -> u64 {
+    #[must_use]
+    pub fn content_bytes(&self) -> u64 {
         schema::content_bytes(self.max_bytes)
     }
 }
@@ -184,12 +193,12 @@ impl Store {
     ) -> Result<Done, StoreError> {
         let packed = chunk::pack(entries).map_err(|error| StoreError::Refused(error.to_string()))?;
         let (boot, limits) = (self.boot, self.limits.clone());
+        bound_log(&self.db, &limits, packed.data.len())?;
+        let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
+        let wanted = Wanted { bytes: packed.data.len() as u64, n };
         self.write(save, now, offset, |tx, evicted| {
-            let room = limits.content_bytes().saturating_sub(packed.data.len() as u64);
-            while !limits.keep_oldest && used_bytes(tx)? > room {
-                if !evict_first(tx, boot, GapReason::Full, evicted)? {
-                    break;
-                }
+            if !entries.is_empty() {
+                make_room(tx, &limits, boot, wanted, evicted)?;
             }
             insert(tx, entries, &packed, boot, now)
         })
@@ -216,10 +225,10 @@ impl Store {
     ) -> Result<Done, StoreError> {
         let mut done = Done::default();
         let tx = self.db.transaction()?;
-        delete_below(&tx, save.delete_below)?;
+        delete_within(&tx, 0, save.delete_below)?;
         evict_aged(&tx, &self.boots, self.boot, now, self.limits.max_age_us, &mut done.evicted)?;
         more(&tx, &mut done.evicted)?;
-        let state = write_state(&tx, &self.saved, state_of(save, &self.bridges))?;
+        let state = write_state(&tx, &self.saved, state_of(save, &self.bridges, &done.evicted))?;
         let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
         done.last = last_position(&tx)?;
         done.full = is_full(&tx, &self.limits)?;
@@ -240,8 +249,8 @@ impl Store {
     fn limit_pages(&self) -> Result<(), StoreError> {
         let pages = self.limits.content_bytes() / u64::from(PAGE_BYTES);
         let present = pages_of(&self.db, "page_count")?;
-        // Evicting keeps well below this; it is the last fence, so it leaves room for one commit.
-        let fence = pages.max(present) + 128;
+        // Making room keeps below this; it is the last fence, for what a commit needs beside its entries.
+        let fence = pages.max(present) + schema::FENCE_PAGES;
         self.db.query_row(&format!("PRAGMA max_page_count = {fence}"), [], |_| Ok(()))?;
         Ok(())
     }
@@ -332,15 +341,13 @@ fn insert(
 ) -> rusqlite::Result<()> {
     let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return Ok(()) };
     let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
-    let mut total = tx.prepare_cached("SELECT total FROM chunk ORDER BY id DESC LIMIT 1")?;
-    let total: i64 = total.query_row([], |row| row.get(0)).optional()?.unwrap_or(0);
     let mut moments = entries.iter().filter_map(|(_, body)| body.at());
     let oldest = moments.find(|at| at.epoch == Epoch::ThisBoot).map_or(now, |at| at.us.min(now));
     tx.prepare_cached("INSERT INTO chunk VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")?.execute(params![
         signed(*first),
         signed(*last),
         signed(n),
-        total + signed(n),
+        signed(total(tx)? + n),
         boot,
         oldest,
         now,

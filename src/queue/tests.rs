@@ -12,7 +12,7 @@ use super::core::Core;
 use super::gaps::QUIET_US;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
-use super::types::{Full, Resume, Safe, Settings};
+use super::types::{File, Full, Resume, Room, Safe, Settings, WhenFull};
 use super::*;
 use crate::clock::Offset;
 use crate::reading::{
@@ -72,11 +72,16 @@ impl Rig {
         (Core::new(settings, Uuid::nil(), found), store)
     }
 
+    fn grow_log(&self) {
+        self.store.as_ref().unwrap().grow_log(&self.dir.path().join("q.db")).unwrap();
+    }
+
     /// As after SIGKILL: what was not committed is gone.
     fn crash(&mut self) {
         self.store = None;
         let (core, store) = Self::open(&self.dir, self.settings, &self.limits);
         self.core = core;
+        self.core.observe(File { bytes: store.used_bytes().unwrap(), ..File::default() });
         self.store = Some(store);
     }
 
@@ -119,6 +124,8 @@ impl Rig {
             }
         };
         self.core.finished(outcome, self.now);
+        let bytes = self.store.as_ref().unwrap().used_bytes().unwrap();
+        self.core.observe(File { bytes, ..File::default() });
         self.note_safe();
     }
 
@@ -195,13 +202,18 @@ fn settings(commit_first: bool) -> Settings {
         commit_first,
         memory_bytes: 1 << 20,
         cache_bytes: if commit_first { 4096 } else { 0 },
-        keep_oldest: false,
+        keep_oldest: None,
         event_wants: 0,
     }
 }
 
+fn settings_for(limits: &Limits) -> Settings {
+    let room = Room { bytes: limits.content_bytes(), readings: limits.max_readings };
+    Settings { keep_oldest: (limits.when_full == WhenFull::DropNewest).then_some(room), ..settings(false) }
+}
+
 fn limits() -> Limits {
-    Limits { max_bytes: 16 << 20, max_age_us: i64::MAX, keep_oldest: false }
+    Limits { max_bytes: 16 << 20, max_age_us: i64::MAX, max_readings: None, when_full: WhenFull::DropOldest }
 }
 
 #[test]
@@ -305,6 +317,217 @@ fn fill_up(max_bytes: u64) {
     assert!(status.dropped.full == first);
 }
 
+/// Bytes of the file and its log together.
+fn size_on_disk(rig: &Rig) -> u64 {
+    let size = |name| std::fs::metadata(rig.dir.path().join(name)).unwrap().len();
+    size("q.db") + size("q.db-wal")
+}
+
+fn noise(bytes: usize) -> String {
+    // Random text does not compress.
+    (0..bytes).map(|_| char::from(fastrand::u8(33..127))).collect()
+}
+
+fn noisy(seq: u32, bytes: usize) -> Body {
+    let Body::Reading(mut reading) = reading(seq) else { unreachable!() };
+    reading.values.push(("noise".into(), Value::Text(noise(bytes).into())));
+    Body::Reading(reading)
+}
+
+#[test]
+fn the_files_never_outgrow_their_limit_whatever_comes() {
+    for max_bytes in [1 << 20, 1_400_000, 3 << 20] {
+        for when_full in [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::Thin] {
+            outgrow(max_bytes, when_full);
+        }
+    }
+}
+
+fn outgrow(max_bytes: u64, when_full: WhenFull) {
+    let memory_bytes = (8 << 20).min(usize::try_from(max_bytes / 4).unwrap());
+    let limits = Limits { max_bytes, when_full, ..limits() };
+    let settings = Settings { event_wants: 1, memory_bytes, ..settings_for(&limits) };
+    let mut rig = Rig::new(settings, limits);
+    rig.grow_log();
+    let (mut seq, mut pushed, mut highest) = (0_u32, 0, 0);
+    let mut rng = fastrand::Rng::with_seed(max_bytes);
+    while pushed < max_bytes + (2 << 20) {
+        // Many small ones, some large, now and then one that is as large as there may be, or a burst
+        // because the disk was slow.
+        let (times, bytes) = match rng.u8(0..100) {
+            0..6 => (1, memory_bytes - 1000),
+            6..10 => (1, rng.usize(1000..memory_bytes / 2)),
+            10 => (200, rng.usize(0..memory_bytes / 200)),
+            _ => (rng.usize(1..10), rng.usize(0..400)),
+        };
+        for _ in 0..times {
+            let body = noisy(seq, bytes);
+            pushed += bytes as u64 + 100;
+            if rig.core.push(Arc::new(body), 1, Some(seq), rig.now).is_err() {
+                rig.core.refuse(&reading(seq), rig.now);
+            }
+            seq += 1;
+        }
+        rig.now += 300_000;
+        rig.work();
+        highest = highest.max(size_on_disk(&rig));
+        if rng.u16(0..100) == 0 {
+            rig.now += 1_000_000;
+            rig.work();
+            rig.crash();
+            rig.grow_log();
+        }
+        assert_eq!(rig.core.disk_error(), None);
+        let ledger = rig.core.ledger();
+        assert_eq!(ledger.accepted, u64::from(seq), "{ledger:?}");
+        assert!(size_on_disk(&rig) <= max_bytes * 105 / 100, "{} of {max_bytes}", size_on_disk(&rig));
+    }
+    assert!(rig.core.ledger().dropped.full > 0, "{:?}", rig.core.ledger());
+    assert!(highest > max_bytes / 2, "the room is used: {highest} of {max_bytes}");
+}
+
+#[test]
+fn the_number_of_readings_has_a_limit_of_its_own() {
+    for when_full in [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::Thin] {
+        let limits = Limits { max_readings: Some(1000), when_full, ..limits() };
+        let mut rig = Rig::new(Settings { event_wants: 1, ..settings_for(&limits) }, limits);
+        for seq in 0..3000 {
+            if rig.push(seq, 1).is_err() {
+                rig.core.refuse(&reading(seq), rig.now);
+            }
+            rig.now += 30_000;
+            rig.work();
+            if seq % 500 == 499 {
+                rig.now += 1_000_000;
+                rig.work();
+                rig.crash();
+            }
+            assert!(rig.core.ledger().waiting() <= 1000 + 16, "{:?}", rig.core.ledger());
+        }
+        let ledger = rig.core.ledger();
+        assert_eq!((ledger.accepted, ledger.delivered), (3000, 0));
+        assert!(ledger.waiting() >= 900 && ledger.dropped.full == 3000 - ledger.waiting(), "{ledger:?}");
+        let seqs: Vec<u32> = rig.take(0, 10_000).iter().map(|t| t.1).collect();
+        assert_eq!(seqs.len() as u64, ledger.waiting());
+        match when_full {
+            WhenFull::DropOldest => assert_eq!(seqs[0], 3000 - u32::try_from(ledger.waiting()).unwrap()),
+            WhenFull::DropNewest => assert_eq!(seqs[900], 900),
+            WhenFull::Thin => assert!(seqs[0] == 0 && *seqs.last().unwrap() == 2999),
+        }
+    }
+}
+
+#[test]
+fn thinning_keeps_a_history_of_any_length_with_falling_resolution() {
+    // One reading per chunk, as of a slow sensor; and many, as of fast ones.
+    for per_chunk in [1_u32, 40] {
+        thin_out(per_chunk);
+    }
+}
+
+fn thin_out(per_chunk: u32) {
+    let limits = Limits { max_readings: Some(200), when_full: WhenFull::Thin, ..limits() };
+    let mut rig = Rig::new(Settings { event_wants: 1, ..settings(false) }, limits);
+    let last = 6_000;
+    for seq in 0..=last {
+        rig.push(seq, 1).unwrap();
+        if seq % per_chunk == 0 {
+            rig.now += 300_000;
+            rig.work();
+        }
+        if seq % 1000 == 1 {
+            rig.now += 300_000;
+            rig.work();
+            rig.crash();
+        }
+    }
+    rig.now += 300_000;
+    rig.work();
+    let ledger = rig.core.ledger();
+    let seqs: Vec<u32> = rig.take(0, 10_000).iter().map(|t| t.1).collect();
+    assert_eq!(seqs.len() as u64, ledger.waiting());
+    assert_eq!(ledger.accepted, u64::from(last) + 1);
+    assert_eq!(ledger.dropped.full, ledger.accepted - ledger.waiting());
+    assert!(ledger.waiting() > 130, "the room is used: {}", ledger.waiting());
+    assert!(seqs.is_sorted());
+    // Each age has its share, the less the older.
+    let in_range = |from: u32, to: u32| seqs.iter().filter(|seq| (from..to).contains(seq)).count();
+    let shares: Vec<usize> =
+        [(0, 2_000), (2_000, 4_000), (4_000, 5_600), (5_600, 6_001)].map(|(a, b)| in_range(a, b)).into();
+    assert!(shares.iter().all(|n| *n >= 6), "{shares:?}");
+    // No hole is longer than a fraction of its age.
+    for pair in seqs.windows(2) {
+        let (hole, age) = (pair[1] - pair[0], last - pair[0]);
+        assert!(hole <= age / 8 + 2 * per_chunk.max(2), "{pair:?} in {seqs:?}");
+    }
+    // All that is lost is told, and none twice.
+    let told = rig.told();
+    assert!(told.iter().map(|loss| loss.lost).sum::<u64>() <= ledger.dropped.full);
+}
+
+#[test]
+fn thinning_spares_events_and_messages() {
+    let limits = Limits { max_readings: Some(1000), when_full: WhenFull::Thin, ..limits() };
+    let mut rig = Rig::new(settings(false), limits);
+    let message = |n: u32| Message {
+        topic: format!("m/{n}").into(),
+        payload: b"x".to_vec().into(),
+        qos: 1,
+        retain: false,
+        properties: Properties::default(),
+    };
+    for n in 0..4000 {
+        if n % 20 == 0 {
+            rig.core.push(Arc::new(Body::Message(message(n))), 1, None, rig.now).unwrap();
+        } else {
+            rig.push(n, 1).unwrap();
+        }
+        if n % 10 == 9 {
+            rig.now += 300_000;
+            rig.work();
+        }
+    }
+    let mut messages = 0;
+    while rig.core.has_entries(0) || rig.pending_load() {
+        rig.work();
+        let taken = rig.core.take(0, 1000, rig.now, |_| true);
+        messages += taken.iter().filter(|t| matches!(*t.body, Body::Message(_))).count();
+    }
+    assert_eq!(messages, 200);
+}
+
+#[test]
+fn what_is_thinned_while_it_is_in_flight_counts_once() {
+    let limits = Limits { max_readings: Some(300), when_full: WhenFull::Thin, ..limits() };
+    let mut rig = Rig::new(settings(false), limits);
+    let mut flying = Vec::new();
+    for seq in 0..600 {
+        rig.push(seq, 1).unwrap();
+        rig.now += 50_000;
+        rig.work();
+        if seq == 250 {
+            flying = rig.take(0, 150);
+        }
+    }
+    assert!(rig.core.ledger().dropped.full > 0);
+    for (position, _) in flying {
+        rig.core.done(0, position, rig.now);
+    }
+    let rest = rig.take(0, 10_000);
+    for (position, _) in rest {
+        rig.core.done(0, position, rig.now);
+    }
+    for (position, _) in rig.take(1, 10_000) {
+        rig.core.done(1, position, rig.now);
+    }
+    let ledger = rig.core.ledger();
+    assert_eq!((ledger.accepted, ledger.waiting()), (600, 0), "{ledger:?}");
+    rig.now += 2_000_000;
+    rig.work();
+    rig.crash();
+    assert_eq!(rig.core.ledger().waiting(), 0);
+}
+
 #[test]
 fn old_entries_expire_by_running_time() {
     let mut rig = Rig::new(settings(false), Limits { max_age_us: 10_000_000, ..limits() });
@@ -341,10 +564,7 @@ fn what_the_cloud_refuses_is_dropped_and_told_of() {
 
 #[test]
 fn a_queue_that_stays_full_tells_of_one_gap_per_device_and_minute() {
-    let mut rig = Rig::new(
-        Settings { event_wants: 1, keep_oldest: true, memory_bytes: 40_000, ..settings(false) },
-        limits(),
-    );
+    let mut rig = Rig::new(Settings { event_wants: 1, memory_bytes: 40_000, ..settings(false) }, limits());
     let mut refused = 0;
     for seq in 0..300 {
         rig.failures = 1;
@@ -639,6 +859,7 @@ fn config(dir: &TempDir) -> config::Queue {
         commit_within: Duration::from_millis(20),
         max_size: 64 << 20,
         max_age: Duration::from_secs(86_400),
+        max_readings: None,
         when_full: config::WhenFull::DropOldest,
     }
 }

@@ -40,6 +40,26 @@ pub struct Taken {
     pub late: bool,
 }
 
+/// What gives way at the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest chunks.
+    DropOldest,
+    /// What comes new.
+    DropNewest,
+    /// Readings from in between; see [`super::store`].
+    Thin,
+}
+
+/// How much there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What entries may take in the file, in bytes.
+    pub bytes: u64,
+    /// Entries that count in the ledger.
+    pub readings: Option<u64>,
+}
+
 /// The settings of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -51,8 +71,8 @@ pub struct Settings {
     pub memory_bytes: usize,
     /// How many bytes of committed entries stay in memory for bridges that keep up.
     pub cache_bytes: usize,
-    /// Refuse new entries, rather than evict old ones, when the file is full.
-    pub keep_oldest: bool,
+    /// Refuse new entries, rather than evict old ones, when so much is there.
+    pub keep_oldest: Option<Room>,
     /// The bridges that want events, one bit each.
     pub event_wants: u32,
 }

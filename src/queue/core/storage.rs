@@ -168,18 +168,13 @@ impl<T> Core<T> {
                 if self.cursors.iter().all(|cursor| cursor.is_done(position)) {
                     continue;
                 }
-                let dropped = &mut self.ledger.dropped;
-                let counter = match chunk.reason {
-                    GapReason::Expired => &mut dropped.expired,
-                    GapReason::Corrupt => &mut dropped.corrupt,
-                    GapReason::Full | GapReason::Device | GapReason::Refused => &mut dropped.full,
-                };
-                *counter += u64::from(body.counts());
+                *self.ledger.dropped.counter(chunk.reason) += u64::from(body.counts());
                 self.gaps.add(&body, chunk.reason, now);
+                self.cursors.iter_mut().for_each(|cursor| cursor.give_up(position));
             }
             self.lose(chunk.unreadable, now);
             for cursor in &mut self.cursors {
-                cursor.drop_below(chunk.last + 1);
+                cursor.drop_below(chunk.gone_below);
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::status::Dropped;
 use super::evict::age_us;
 use super::row::{COLUMNS, ChunkRow};
 use super::state::{board_of, resume_of};
+use super::totals::stored;
 use super::{BOOTS_PER_BOARD, Store, StoreError, signed, unsigned};
 
 impl Store {
@@ -30,10 +31,7 @@ impl Store {
             .collect();
         let behind = last.as_ref().map_or(0, |chunk| chunk.last + 1);
         let next_position = cursors.iter().copied().fold(behind, u64::max);
-        let stored = match (&first, &last) {
-            (Some(first), Some(last)) => (last.total + first.n).saturating_sub(first.total),
-            _ => 0,
-        };
+        let stored = stored(&self.db)?;
         let done = self.counted_below(cursors.iter().copied().min().unwrap_or(0))?;
         let counter = |key: &str| self.saved.get(key).map_or(0, |v| unsigned(*v));
         let delivered = counter("delivered");
@@ -81,15 +79,9 @@ impl Store {
     }
 
     fn end(&self, order: &str) -> Result<Option<End>, StoreError> {
-        let sql = format!("SELECT id, last, n, total, boot, t0 FROM chunk {order}");
+        let sql = format!("SELECT id, last, boot, t0 FROM chunk {order}");
         let row = self.db.prepare_cached(&sql)?.query_row([], |row| {
-            Ok(End {
-                id: unsigned(row.get(0)?),
-                last: unsigned(row.get(1)?),
-                n: unsigned(row.get(2)?),
-                total: unsigned(row.get(3)?),
-                at: (row.get(4)?, row.get(5)?),
-            })
+            Ok(End { id: unsigned(row.get(0)?), last: unsigned(row.get(1)?), at: (row.get(2)?, row.get(3)?) })
         });
         Ok(row.optional()?)
     }
@@ -118,8 +110,6 @@ impl Store {
 struct End {
     id: u64,
     last: u64,
-    n: u64,
-    total: u64,
     /// Row of its boot, and microseconds of that boot's clock.
     at: (u32, i64),
 }

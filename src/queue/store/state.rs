@@ -5,26 +5,40 @@ use std::collections::BTreeMap;
 use rusqlite::{Transaction, params};
 
 use crate::clock::Offset;
-use crate::queue::job::Save;
+use crate::queue::job::{Evicted, Save};
 use crate::queue::types::Resume;
 use crate::reading::Uid;
+use crate::status::Dropped;
 
 use super::{Boot, signed};
 
-pub(super) fn state_of(save: &Save, bridges: &[String]) -> Vec<(String, i64)> {
+/// Everything that is saved, `evicted` counted in: what a transaction drops must be counted in the same
+/// transaction, or a power cut before the next one would make it a loss that no number shows.
+pub(super) fn state_of(save: &Save, bridges: &[String], evicted: &[Evicted]) -> Vec<(String, i64)> {
+    let dropped = with_evicted(save, evicted);
     let cursors =
         bridges.iter().zip(&save.cursors).map(|(name, next)| (format!("bridge:{name}"), signed(*next)));
     let boards =
         save.boards.iter().map(|((uid, boot), resume)| (format!("board:{uid}-{boot:x}"), packed(*resume)));
     let counters = [
         ("delivered", save.delivered),
-        ("dropped:full", save.dropped.full),
-        ("dropped:expired", save.dropped.expired),
-        ("dropped:corrupt", save.dropped.corrupt),
-        ("dropped:refused", save.dropped.refused),
+        ("dropped:full", dropped.full),
+        ("dropped:expired", dropped.expired),
+        ("dropped:corrupt", dropped.corrupt),
+        ("dropped:refused", dropped.refused),
     ];
     let counters = counters.into_iter().map(|(key, value)| (key.to_owned(), signed(value)));
     cursors.chain(counters).chain(boards).collect()
+}
+
+fn with_evicted(save: &Save, evicted: &[Evicted]) -> Dropped {
+    let mut dropped = save.dropped;
+    for chunk in evicted {
+        let lost = chunk.entries.iter().filter(|(position, body)| body.counts() && !save.is_done(*position));
+        *dropped.counter(chunk.reason) += lost.count() as u64;
+        dropped.corrupt += chunk.unreadable;
+    }
+    dropped
 }
 
 /// Writes what differs from `saved`; gives what it wrote.
