@@ -179,6 +179,9 @@ impl Queue {
         let boot = store.boot();
         let clock = Clock::default();
         clock.learn(store.boots.iter().map(|(id, boot)| (*id, boot.offset)));
+        if store.boots.get(&boot).is_some_and(|boot| boot.offset.synced) {
+            clock.was_synced();
+        }
         let mut core = Core::new(settings, Uuid::new_v4(), found);
         if let Some((path, reason)) = damage {
             core.announce_damage(path, reason, boottime_us());
@@ -318,11 +321,6 @@ impl Queue {
 impl Shared {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-
-    /// Waits for a call.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a call, but not longer than `at_most`.

@@ -316,6 +316,11 @@ impl<T> Core<T> {
         self.save_by(now + within);
     }
 
+    /// Saves as soon as the disk is free.
+    pub fn save_soon(&mut self, now: i64) {
+        self.save_by(now);
+    }
+
     fn save_by(&mut self, due: i64) {
         self.save_due = Some(self.save_due.map_or(due, |earlier| earlier.min(due)));
     }

@@ -26,9 +26,11 @@ mod totals;
 
 use evict::{evict_aged, pages_of, used_bytes};
 use room::{Wanted, bound_log, is_full, make_room};
-use state::{note_boot, state_of, write_state};
+use state::{REFRESH_US, note_boot, state_of, write_state};
 use totals::{delete_within, total};
 
+/// Boots remembered beyond those that chunks need.
+const BOOTS_KEPT: u32 = 32;
 /// Board numbers kept per board: those of its newest boots.
 const BOOTS_PER_BOARD: usize = 4;
 
@@ -209,10 +211,26 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; the file is as it was then.
     pub fn save(&mut self, save: &Save, now: i64, offset: Offset) -> Result<Done, StoreError> {
+        if self.is_outdated(now, offset)? {
+            // Without it, no reading of this boot has a time.
+            return self.write(save, now, offset, |_, _| Ok(()));
+        }
         self.db.pragma_update(None, "synchronous", "NORMAL")?;
         let result = self.write(save, now, offset, |_, _| Ok(()));
         self.db.pragma_update(None, "synchronous", "FULL")?;
         result
+    }
+
+    /// Whether the file should be saved although nothing else asks for it, because of what it knows of
+    /// the clocks: the offset has moved, or, while entries wait, it has long not been told how far this
+    /// boot has come.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there.
+    pub fn is_outdated(&self, now: i64, offset: Offset) -> Result<bool, StoreError> {
+        let Some(known) = self.boots.get(&self.boot) else { return Ok(false) };
+        let old = now - known.last_us > REFRESH_US;
+        Ok(known.offset.replaced_by(offset).is_some() || (old && last_position(&self.db)?.is_some()))
     }
 
     /// One transaction: drops what is done with or too old, does `more`, saves.
@@ -282,13 +300,14 @@ impl Store {
         self.forget_boots()
     }
 
-    /// Boots that no chunk refers to any more are forgotten, the present one excepted.
+    /// Boots that no chunk refers to any more are forgotten, but not the last [`BOOTS_KEPT`]: an event
+    /// may tell of readings that are gone.
     fn forget_boots(&mut self) -> Result<(), StoreError> {
         let first: Option<u32> = self
             .db
             .query_row("SELECT boot FROM chunk ORDER BY id LIMIT 1", [], |row| row.get(0))
             .optional()?;
-        let keep_from = first.unwrap_or(self.boot).min(self.boot);
+        let keep_from = first.unwrap_or(self.boot).min(self.boot).saturating_sub(BOOTS_KEPT);
         self.db.execute("DELETE FROM boot WHERE id < ?1", [keep_from])?;
         self.boots = self.boots.split_off(&keep_from);
         Ok(())

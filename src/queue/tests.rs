@@ -14,7 +14,7 @@ use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
 use super::types::{File, Full, Resume, Room, Safe, Settings, WhenFull};
 use super::*;
-use crate::clock::Offset;
+use crate::clock::{Clock, Offset, Wall};
 use crate::reading::{
     EventKind, GapReason, Loss, Message, MessageId, Properties, Reading, Stamp, Value, Whose,
 };
@@ -49,6 +49,8 @@ struct Rig {
     now: i64,
     safe: BTreeSet<u32>,
     failures: u8,
+    offset: Offset,
+    kernel: &'static str,
 }
 
 const BRIDGES: usize = 2;
@@ -56,17 +58,28 @@ const BRIDGES: usize = 2;
 impl Rig {
     fn new(settings: Settings, limits: Limits) -> Self {
         let dir = TempDir::new().unwrap();
-        let (core, store) = Self::open(&dir, settings, &limits);
-        Self { dir, settings, limits, core, store: Some(store), now: 0, safe: BTreeSet::new(), failures: 0 }
+        let (core, store) = Self::open(&dir, settings, &limits, "boot 1");
+        Self {
+            dir,
+            settings,
+            limits,
+            core,
+            store: Some(store),
+            now: 0,
+            safe: BTreeSet::new(),
+            failures: 0,
+            offset: OFFSET,
+            kernel: "boot 1",
+        }
     }
 
     fn late() -> Self {
         Self::new(settings(false), limits())
     }
 
-    fn open(dir: &TempDir, settings: Settings, limits: &Limits) -> (Core<u32>, Store) {
+    fn open(dir: &TempDir, settings: Settings, limits: &Limits, kernel: &str) -> (Core<u32>, Store) {
         let names = ["a".to_owned(), "b".to_owned()];
-        let kernel = KernelBoot { uuid: "boot".into(), row: None };
+        let kernel = KernelBoot { uuid: kernel.into(), row: None };
         let mut store = Store::open(&dir.path().join("q.db"), &names, limits.clone(), &kernel).unwrap();
         let found = store.found().unwrap();
         (Core::new(settings, Uuid::nil(), found), store)
@@ -79,10 +92,41 @@ impl Rig {
     /// As after SIGKILL: what was not committed is gone.
     fn crash(&mut self) {
         self.store = None;
-        let (core, store) = Self::open(&self.dir, self.settings, &self.limits);
+        let (core, store) = Self::open(&self.dir, self.settings, &self.limits, self.kernel);
         self.core = core;
         self.core.observe(File { bytes: store.used_bytes().unwrap(), ..File::default() });
         self.store = Some(store);
+    }
+
+    /// As after a power cut: the machine starts again, and its clock at 0.
+    fn reboot(&mut self, kernel: &'static str) {
+        self.kernel = kernel;
+        self.now = 0;
+        self.crash();
+    }
+
+    /// What the storage thread does when it has nothing else to do.
+    fn look_at_clock(&mut self) {
+        if self.store.as_ref().unwrap().is_outdated(self.now, self.offset).unwrap() {
+            self.core.save_soon(self.now);
+        }
+        self.work();
+    }
+
+    /// The wall time that would be published now for what waits for bridge 0, by number.
+    fn walls(&mut self) -> Vec<(u64, Wall)> {
+        let clock = Clock::default();
+        let boots = self.store.as_ref().unwrap().boots.clone();
+        clock.learn(boots.iter().map(|(row, boot)| (*row, boot.offset)));
+        let mut walls = Vec::new();
+        while self.core.has_entries(0) || self.pending_load() {
+            self.work();
+            for entry in self.core.take(0, 100, self.now, |_| true) {
+                let Body::Reading(reading) = &*entry.body else { continue };
+                walls.push((reading.seq, clock.wall(reading.at)));
+            }
+        }
+        walls
     }
 
     fn push(&mut self, seq: u32, wants: u32) -> Result<(), Full> {
@@ -112,11 +156,12 @@ impl Rig {
         let store = self.store.as_mut().unwrap();
         let outcome = match job {
             Job::Commit { entries, save } => {
-                let Done { last, evicted, full } = store.commit(entries, save, self.now, OFFSET).unwrap();
+                let Done { last, evicted, full } =
+                    store.commit(entries, save, self.now, self.offset).unwrap();
                 Outcome::Committed { last, evicted, full }
             }
             Job::Save(save) => {
-                let Done { last, evicted, full } = store.save(save, self.now, OFFSET).unwrap();
+                let Done { last, evicted, full } = store.save(save, self.now, self.offset).unwrap();
                 Outcome::Saved { last, evicted, full }
             }
             Job::Load { bridge, from } => {
@@ -541,6 +586,87 @@ fn old_entries_expire_by_running_time() {
     let status = rig.core.status(rig.now);
     assert_eq!((status.dropped.expired, status.readings), (1, 1));
     assert_eq!(rig.take(0, 10).iter().map(|t| t.1).collect::<Vec<_>>(), [1]);
+}
+
+const YEAR_US: i64 = 365 * 86_400_000_000;
+
+#[test]
+fn steps_of_the_wall_clock_neither_expire_nor_reorder() {
+    let mut rig = Rig::new(settings(false), Limits { max_age_us: 60_000_000, ..limits() });
+    for (seq, years) in [(0, 0), (1, 56), (2, -30), (3, 56), (4, 1000), (5, 56)] {
+        rig.offset = Offset { us: years * YEAR_US, synced: seq > 2 };
+        rig.push(seq, 1).unwrap();
+        rig.now += 300_000;
+        rig.work();
+        rig.look_at_clock();
+        if seq == 3 {
+            rig.crash();
+        }
+    }
+    assert_eq!(rig.core.ledger().dropped.total(), 0);
+    assert_eq!(rig.take(0, 10).iter().map(|t| t.1).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn age_goes_on_over_boots_whatever_the_wall_clock_says() {
+    let mut rig = Rig::new(settings(false), Limits { max_age_us: 3_600_000_000, ..limits() });
+    rig.push(0, 1).unwrap();
+    rig.now = 300_000;
+    rig.work();
+    // It runs for 50 minutes in which nothing is written for a reading's sake.
+    for minute in 1..=50 {
+        rig.now = minute * 60_000_000;
+        rig.look_at_clock();
+    }
+    rig.offset = Offset { us: -YEAR_US, synced: true };
+    rig.reboot("boot 2");
+    assert_eq!(rig.core.ledger().waiting(), 1);
+    // Until its age is an hour, of which the file may have missed the last ten minutes.
+    rig.now = 9 * 60_000_000;
+    rig.push(1, 1).unwrap();
+    rig.now += 300_000;
+    rig.work();
+    assert_eq!(rig.core.ledger().dropped.expired, 0);
+    rig.now = 21 * 60_000_000;
+    rig.look_at_clock();
+    assert_eq!((rig.core.ledger().dropped.expired, rig.core.ledger().waiting()), (1, 1));
+    // A boot in between that took nothing counts as far as it is known.
+    rig.reboot("boot 3");
+    rig.now = 300_000;
+    rig.look_at_clock();
+    rig.now = 30 * 60_000_000;
+    rig.look_at_clock();
+    rig.reboot("boot 4");
+    rig.now = 25 * 60_000_000;
+    rig.look_at_clock();
+    assert_eq!((rig.core.ledger().dropped.expired, rig.core.ledger().waiting()), (2, 0));
+}
+
+#[test]
+fn readings_from_before_the_first_time_sync_come_out_right_in_the_next_boot() {
+    let mut rig = Rig::late();
+    // A clock that was never set, then set: no reading comes any more.
+    rig.offset = Offset { us: 5_000_000, synced: false };
+    rig.push(7, 1).unwrap();
+    rig.now = 300_000;
+    rig.work();
+    rig.offset = Offset { us: 56 * YEAR_US, synced: true };
+    rig.now += 20_000_000;
+    rig.look_at_clock();
+    // Then the server is gone, and somebody sets the clock wrong: what was known stays.
+    rig.offset = Offset { us: 0, synced: false };
+    rig.now += 20_000_000;
+    rig.look_at_clock();
+    rig.reboot("boot 2");
+    // In this boot the clock is never set.
+    rig.offset = Offset { us: 2_000_000, synced: false };
+    rig.push(8, 1).unwrap();
+    rig.now = 300_000;
+    rig.work();
+    rig.reboot("boot 3");
+    let at =
+        |offset: i64, seq: i64, estimated| (seq.unsigned_abs(), Wall { unix_us: offset + seq, estimated });
+    assert_eq!(rig.walls(), [at(56 * YEAR_US, 7, false), at(2_000_000, 8, true)]);
 }
 
 #[test]

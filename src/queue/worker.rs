@@ -50,6 +50,20 @@ fn open_once(
     Ok((store, found))
 }
 
+/// So often the thread looks at the clock while it has nothing else to do, in microseconds.
+const LOOK_US: i64 = 20_000_000;
+
+/// Why the thread woke.
+#[derive(Debug)]
+enum Wake {
+    /// For this.
+    Job(Job),
+    /// To look at the clock.
+    Look,
+    /// To end.
+    Stop,
+}
+
 /// Everything the thread owns.
 #[derive(Debug)]
 pub struct Worker {
@@ -85,11 +99,20 @@ impl Worker {
     }
 
     fn run(&mut self, shared: &Shared) {
-        let mut failing = false;
+        let (mut failing, mut look_at) = (false, 0);
         self.grow_log();
         let file = self.look();
         shared.state().core.observe(file);
-        while let Some(job) = next_job(shared) {
+        loop {
+            let job = match next_job(shared, look_at) {
+                Wake::Job(job) => job,
+                Wake::Look => {
+                    look_at = boottime_us() + LOOK_US;
+                    self.look_at_clock(shared);
+                    continue;
+                }
+                Wake::Stop => return,
+            };
             let outcome = self.perform(job);
             failing = log_change(&outcome, failing);
             let file = self.look();
@@ -100,6 +123,15 @@ impl Worker {
             drop(state);
             super::resolve(safe);
             shared.call_bridges();
+        }
+    }
+
+    /// The wall clock may have been set while nothing was written: the file must learn of it.
+    fn look_at_clock(&self, shared: &Shared) {
+        let now = boottime_us();
+        let outdated = |store: &Store| store.is_outdated(now, self.clock.offset()).unwrap_or(false);
+        if self.store.as_ref().is_some_and(outdated) {
+            shared.state().core.save_soon(now);
         }
     }
 
@@ -175,28 +207,27 @@ fn do_job(store: &mut Store, job: &Job, clock: &Clock) -> Result<Outcome, StoreE
     })
 }
 
-/// Waits for the next job; `None` when there will be none any more.
-fn next_job(shared: &Shared) -> Option<Job> {
+/// Waits for the next job, but not beyond `look_at`.
+fn next_job(shared: &Shared, look_at: i64) -> Wake {
     let mut state = shared.state();
     loop {
         let now = boottime_us();
         let wait = match state.core.next_job(now) {
             Next::Do(job) => {
                 state.wakes_at = Some(i64::MIN);
-                return Some(job);
+                return Wake::Job(job);
             }
-            Next::Stop => return None,
-            Next::Wait => None,
-            Next::WaitUntil(due) => Some(due),
+            Next::Stop => return Wake::Stop,
+            Next::Wait => look_at,
+            Next::WaitUntil(due) => due.min(look_at),
         };
-        state.wakes_at = wait;
-        state = match wait {
-            None => shared.wait(state),
-            Some(due) => {
-                let us = u64::try_from(due.saturating_sub(now)).unwrap_or(0);
-                shared.wait_for(state, Duration::from_micros(us))
-            }
-        };
+        if look_at <= now {
+            state.wakes_at = Some(i64::MIN);
+            return Wake::Look;
+        }
+        state.wakes_at = Some(wait);
+        let us = u64::try_from(wait.saturating_sub(now)).unwrap_or(0);
+        state = shared.wait_for(state, Duration::from_micros(us));
     }
 }
 

@@ -72,6 +72,10 @@ pub(super) fn resume_of(value: i64) -> Resume {
     Resume { next: value as u32, dropped: (value >> 32) as u32 }
 }
 
+/// How far the present boot has come is written down so often, in microseconds: the age of what is
+/// stored is known that well when the power goes.
+pub(super) const REFRESH_US: i64 = 600_000_000;
+
 /// Writes the present boot's row again when it is out of date; gives what it wrote.
 pub(super) fn note_boot(
     tx: &Transaction<'_>,
@@ -80,16 +84,12 @@ pub(super) fn note_boot(
     now: i64,
     offset: Offset,
 ) -> rusqlite::Result<Option<Boot>> {
-    /// The row is out of date when the offset moved by so much, or after so long, in microseconds.
-    const TOLERANCE_US: i64 = 100_000;
-    const REFRESH_US: i64 = 600_000_000;
     let Some(known) = boots.get(&boot) else { return Ok(None) };
-    // An offset from a synchronised clock stays better than one measured after the sync was lost.
-    let offset = if known.offset.synced && !offset.synced { known.offset } else { offset };
-    let moved = (known.offset.us - offset.us).abs() > TOLERANCE_US || known.offset.synced != offset.synced;
-    if !moved && now - known.last_us <= REFRESH_US {
+    let moved = known.offset.replaced_by(offset);
+    if moved.is_none() && now - known.last_us <= REFRESH_US {
         return Ok(None);
     }
+    let offset = moved.unwrap_or(known.offset);
     tx.prepare_cached("UPDATE boot SET offset = ?2, synced = ?3, last = ?4 WHERE id = ?1")?
         .execute(params![boot, offset.us, offset.synced, now])?;
     Ok(Some(Boot { offset, last_us: now }))
