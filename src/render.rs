@@ -110,6 +110,12 @@ pub fn event_json(event: &Event, wall: impl Fn(Stamp) -> Wall, late: bool) -> By
             json.text("path", path);
             json.text("reason", reason);
         }
+        EventKind::Salvage { path, recovered, lost } => {
+            json.text("event", "salvage");
+            json.text("path", path);
+            json.number("recovered", *recovered);
+            json.number("lost", *lost);
+        }
         EventKind::Port { path, state } => {
             json.text("event", "port");
             json.text("path", path);

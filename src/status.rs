@@ -177,6 +177,9 @@ pub struct Queue {
     pub flash_bytes: u64,
     /// How it is.
     pub state: QueueState,
+    /// What the disk said, while it does not take our writes.
+    #[serde(default)]
+    pub last_error: Option<String>,
 }
 
 /// Readings given up, by reason.
@@ -199,14 +202,22 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Dropped {
-    /// The counter for `reason`. What a board itself dropped is none of ours: it never came here.
-    pub fn counter(&mut self, reason: GapReason) -> &mut u64 {
+    /// The counter for what is lost in the queue for `reason`.
+    pub fn by_reason(&mut self, reason: GapReason) -> &mut u64 {
         match reason {
+            GapReason::Full | GapReason::Device => &mut self.full,
             GapReason::Expired => &mut self.expired,
             GapReason::Corrupt => &mut self.corrupt,
             GapReason::Refused => &mut self.refused,
-            GapReason::Full | GapReason::Device => &mut self.full,
         }
+    }
+
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.full += other.full;
+        self.expired += other.expired;
+        self.corrupt += other.corrupt;
+        self.refused += other.refused;
     }
 
     /// All of them.

@@ -5,16 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::clock::Offset;
 use crate::reading::{Body, Epoch};
 
 use super::chunk;
 use super::job::{Evicted, Save};
-use super::schema::{self, PAGE_BYTES, SchemaError};
+use super::schema::{self, PAGE_BYTES};
 use super::types::WhenFull;
 
+mod aside;
+mod error;
 mod evict;
 mod found;
 mod load;
@@ -24,9 +26,12 @@ mod state;
 mod thin;
 mod totals;
 
-use evict::{evict_aged, pages_of, used_bytes};
+pub use aside::{aside_names, remove, set_aside};
+pub use error::StoreError;
+use evict::{evict_aged, pages_of, used_bytes, with_evicted};
 use room::{Wanted, bound_log, is_full, make_room};
-use state::{REFRESH_US, note_boot, state_of, write_state};
+use state::{REFRESH_US, dropped_state, marks_state, note_boot, write_state};
+pub use state::{boards_of, ledger_of};
 use totals::{delete_within, total};
 
 /// Boots remembered beyond those that chunks need.
@@ -36,38 +41,6 @@ const BOOTS_PER_BOARD: usize = 4;
 
 /// What may lie beside the file: its write-ahead log and the index of that; first the file itself.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
-
-/// Why the file does not do what it should.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The content is damaged, or is not ours: another file is needed.
-    #[error("{0}")]
-    Damaged(String),
-    /// The disk or the file system refuses.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
-            Some(ErrorCode::DatabaseBusy) => Self::Refused("another program has it open".into()),
-            _ => Self::Refused(error.to_string()),
-        }
-    }
-}
-
-impl From<SchemaError> for StoreError {
-    fn from(error: SchemaError) -> Self {
-        match error {
-            SchemaError::Sqlite(error) => error.into(),
-            SchemaError::Foreign(_) => Self::Damaged(error.to_string()),
-            // Never set a newer version's queue aside: a downgrade must not cost data.
-            SchemaError::TooNew(_) => Self::Refused(error.to_string()),
-        }
-    }
-}
 
 /// The limits that the file keeps.
 #[derive(Clone, Debug)]
@@ -135,9 +108,26 @@ impl Store {
     /// Opens the file at `path`, or makes it.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when the file must be set aside, [`StoreError::Refused`] when the
-    /// file system does not let us.
+    /// [`StoreError`], see there.
     pub fn open(
+        path: &Path,
+        bridges: &[String],
+        limits: Limits,
+        boot: &KernelBoot,
+    ) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let is_new = SUFFIXES.iter().all(|suffix| !with_suffix(path, suffix).exists());
+        let opened = Self::open_files(path, bridges, limits, boot);
+        if is_new && matches!(opened, Err(StoreError::Disk(_))) {
+            // Half a new file would look like a damaged one the next time.
+            remove(path);
+        }
+        opened
+    }
+
+    fn open_files(
         path: &Path,
         bridges: &[String],
         limits: Limits,
@@ -146,7 +136,7 @@ impl Store {
         if is_lone_log(path) {
             return Err(StoreError::Damaged("the file is empty or gone, but its log is not".into()));
         }
-        let db = Connection::open(path)?;
+        let db = Connection::open(path).map_err(|error| StoreError::of_opening(path, error))?;
         db.busy_timeout(std::time::Duration::ZERO)?;
         db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         let log_pages = schema::log_pages(limits.max_bytes);
@@ -243,10 +233,15 @@ impl Store {
     ) -> Result<Done, StoreError> {
         let mut done = Done::default();
         let tx = self.db.transaction()?;
-        delete_within(&tx, 0, save.delete_below)?;
+        if let Some(marks) = &save.marks {
+            delete_within(&tx, 0, marks.delete_below)?;
+        }
         evict_aged(&tx, &self.boots, self.boot, now, self.limits.max_age_us, &mut done.evicted)?;
         more(&tx, &mut done.evicted)?;
-        let state = write_state(&tx, &self.saved, state_of(save, &self.bridges, &done.evicted))?;
+        // What is given up here is counted here: a crash must not come between.
+        let mut state = dropped_state(&with_evicted(save, &done.evicted));
+        state.extend(save.marks.iter().flat_map(|marks| marks_state(marks, &self.bridges)));
+        let state = write_state(&tx, &self.saved, state)?;
         let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
         done.last = last_position(&tx)?;
         done.full = is_full(&tx, &self.limits)?;
@@ -262,6 +257,24 @@ impl Store {
     /// [`StoreError`], see there.
     pub fn used_bytes(&self) -> Result<u64, StoreError> {
         Ok(used_bytes(&self.db)?)
+    }
+
+    /// Size of the file, used or not.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there.
+    pub fn size_bytes(&self) -> Result<u64, StoreError> {
+        Ok(pages_of(&self.db, "page_count")? * u64::from(PAGE_BYTES))
+    }
+
+    /// Gives the file system back what is not used. Writes what is used once more: for small content.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the file is as it was then.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        self.db.execute_batch("VACUUM")?;
+        // The file is cut off when the log is written back. The log itself keeps its size.
+        Ok(self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?)
     }
 
     fn limit_pages(&self) -> Result<(), StoreError> {
@@ -319,28 +332,6 @@ impl Store {
         self.saved = rows.collect::<rusqlite::Result<_>>()?;
         Ok(())
     }
-
-    /// Sets the file at `path` aside, with everything that belongs to it. Gives its new name.
-    ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-        let mut n = 1;
-        let aside = loop {
-            let name = with_suffix(path, &format!(".damaged-{n}"));
-            if SUFFIXES.iter().all(|suffix| !with_suffix(&name, suffix).exists()) {
-                break name;
-            }
-            n += 1;
-        };
-        for suffix in SUFFIXES {
-            let (from, to) = (with_suffix(path, suffix), with_suffix(&aside, suffix));
-            if from.exists() {
-                fs::rename(from, to)?;
-            }
-        }
-        Ok(aside)
-    }
 }
 
 /// Whether there is a log, but no database that it belongs to. SQLite would throw it away without a
@@ -391,7 +382,7 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

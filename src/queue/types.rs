@@ -15,6 +15,14 @@ pub struct Resume {
     pub dropped: u32,
 }
 
+impl Resume {
+    /// Behind the reading numbered `seq`.
+    #[must_use]
+    pub fn after(seq: u32, dropped: u32) -> Self {
+        Self { next: seq.wrapping_add(1), dropped }
+    }
+}
+
 /// What made an entry safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safe {
@@ -89,6 +97,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Adds what another ledger counted.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.delivered += other.delivered;
+        self.dropped.add(&other.dropped);
+    }
+
     /// What waits.
     #[must_use]
     pub fn waiting(&self) -> u64 {
@@ -111,11 +126,25 @@ pub struct Found {
     pub on_disk: Option<u64>,
 }
 
+/// Positions from here on are for the time in which nobody knows what stands in the file. They lie
+/// above all others, so that what is said of one of them later cannot be taken for another entry.
+pub const UNOPENED: u64 = 1 << 62;
+
+impl Found {
+    /// What is known while the file cannot be opened: nothing.
+    #[must_use]
+    pub fn unopened(bridges: usize) -> Self {
+        Self { next_position: UNOPENED, cursors: vec![UNOPENED; bridges], ..Self::default() }
+    }
+}
+
 /// What the storage thread last saw of the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct File {
     /// Bytes in use.
     pub bytes: u64,
+    /// Bytes of the file, used or not.
+    pub size: u64,
     /// When its oldest entry was taken, on the present boot's clock.
     pub oldest: Option<i64>,
     /// Bytes that the storage thread has written since the start.

@@ -10,44 +10,75 @@ use std::time::Duration;
 use crate::clock::{Clock, boottime_us};
 
 use super::Shared;
-use super::job::{Job, Next, Outcome};
-use super::store::{Done, KernelBoot, Limits, Store, StoreError};
+use super::ballast::Ballast;
+use super::job::{Damage, Job, Next, Outcome};
+use super::restore::{self, Damaged, Noticed};
+use super::store::{self, Done, KernelBoot, Limits, Store, StoreError};
 use super::types::{File, Found};
 
-/// What was wrong with a file that was set aside: its new name and the reason.
-pub type Damage = (String, String);
+/// So often in a row may reading fail before the file counts as damaged: with the pauses between them,
+/// about a minute.
+const READ_TRIES: u32 = 8;
 
-/// Opens the file; a damaged one is set aside and a new one begun.
-///
-/// # Errors
-/// [`StoreError::Refused`] when the file system does not let us.
-pub fn open(
-    path: &Path,
-    bridges: &[String],
-    limits: &Limits,
-    kernel: &KernelBoot,
-) -> Result<(Store, Found, Option<Damage>), StoreError> {
-    match open_once(path, bridges, limits, kernel) {
-        Err(StoreError::Damaged(reason)) => {
-            let aside = Store::set_aside(path).map_err(|error| StoreError::Refused(error.to_string()))?;
-            let aside = aside.display().to_string();
-            tracing::error!(reason, aside, "queue file damaged: set aside, beginning a new one");
-            let (store, found) = open_once(path, bridges, limits, kernel)?;
-            Ok((store, found, Some((aside, reason))))
+/// What the thread needs to open the file, at any time.
+#[derive(Debug)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// The names of the bridges, in the order of the configuration.
+    pub bridges: Vec<String>,
+    /// The limits that the file keeps.
+    pub limits: Limits,
+    /// The present boot.
+    pub kernel: KernelBoot,
+    /// Learns of earlier boots.
+    pub clock: Clock,
+}
+
+/// The file as it was opened.
+#[derive(Debug)]
+pub struct Opened {
+    store: Store,
+    /// What stands in it.
+    pub found: Found,
+    /// What was wrong with the one that was there, if it had to be set aside.
+    pub damage: Option<Damage>,
+}
+
+impl Place {
+    /// Opens the file; a damaged one is set aside and a new one begun.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] or [`StoreError::Refused`].
+    pub fn open(&mut self) -> Result<Opened, StoreError> {
+        match self.open_once() {
+            Err(StoreError::Damaged(reason)) => {
+                let damage = set_aside(&self.path, reason)?;
+                let (store, found) = self.open_once()?;
+                Ok(Opened { store, found, damage: Some(damage) })
+            }
+            other => other.map(|(store, found)| Opened { store, found, damage: None }),
         }
-        other => other.map(|(store, found)| (store, found, None)),
+    }
+
+    fn open_once(&mut self) -> Result<(Store, Found), StoreError> {
+        let mut store = Store::open(&self.path, &self.bridges, self.limits.clone(), &self.kernel)?;
+        let found = store.found()?;
+        self.kernel.row = Some(store.boot());
+        self.clock.learn(store.boots.iter().map(|(row, boot)| (*row, boot.offset)));
+        if store.boots.get(&store.boot()).is_some_and(|boot| boot.offset.synced) {
+            self.clock.was_synced();
+        }
+        Ok((store, found))
     }
 }
 
-fn open_once(
-    path: &Path,
-    bridges: &[String],
-    limits: &Limits,
-    kernel: &KernelBoot,
-) -> Result<(Store, Found), StoreError> {
-    let mut store = Store::open(path, bridges, limits.clone(), kernel)?;
-    let found = store.found()?;
-    Ok((store, found))
+fn set_aside(path: &Path, reason: String) -> Result<Damage, StoreError> {
+    // Two of them would take as much room as the queue itself.
+    restore::forget_read(path);
+    let aside = store::set_aside(path)?.display().to_string();
+    tracing::error!(reason, aside, "queue file damaged: set aside, beginning a new one");
+    Ok(Damage { path: aside, reason })
 }
 
 /// So often the thread looks at the clock while it has nothing else to do, in microseconds.
@@ -67,13 +98,14 @@ enum Wake {
 /// Everything the thread owns.
 #[derive(Debug)]
 pub struct Worker {
-    /// `None` while a new file could not be made in place of a damaged one.
+    /// `None` while the file could not be opened.
     store: Option<Store>,
-    path: PathBuf,
-    bridges: Vec<String>,
-    limits: Limits,
-    kernel: KernelBoot,
-    clock: Clock,
+    place: Place,
+    ballast: Ballast,
+    /// Files to be read once the thread runs.
+    damaged: Vec<Damaged>,
+    /// How often in a row the disk did not give back what is in the file.
+    unreadable: u32,
 }
 
 /// Starts the thread.
@@ -85,24 +117,24 @@ pub(crate) fn spawn(mut worker: Worker, shared: Arc<Shared>) -> io::Result<JoinH
 }
 
 impl Worker {
-    /// A worker for a file that is open.
+    /// A worker for a file that is open, or could not be opened yet.
     #[must_use]
-    pub fn new(
-        store: Store,
-        path: PathBuf,
-        bridges: Vec<String>,
-        limits: Limits,
-        kernel: KernelBoot,
-        clock: Clock,
-    ) -> Self {
-        Self { store: Some(store), path, bridges, limits, kernel, clock }
+    pub fn new(opened: Option<Opened>, place: Place) -> Self {
+        let ballast = Ballast::new(&place.path, place.limits.max_bytes);
+        let mut damaged = of_opening(opened.as_ref().and_then(|opened| opened.damage.as_ref()));
+        let known = damaged.first().map(|damaged| damaged.path.clone());
+        let left_over =
+            restore::left_over(&place.path).into_iter().filter(|path| Some(path) != known.as_ref());
+        damaged.extend(left_over.map(|path| Damaged { path, noticed: Noticed::Before }));
+        Self { store: opened.map(|opened| opened.store), place, ballast, damaged, unreadable: 0 }
     }
 
-    fn run(&mut self, shared: &Shared) {
+    fn run(&mut self, shared: &Arc<Shared>) {
         let (mut failing, mut look_at) = (false, 0);
         self.grow_log();
         let file = self.look();
-        shared.state().core.observe(file);
+        shared.state().core.observe(file, boottime_us());
+        self.read_damaged(shared);
         loop {
             let job = match next_job(shared, look_at) {
                 Wake::Job(job) => job,
@@ -111,25 +143,37 @@ impl Worker {
                     self.look_at_clock(shared);
                     continue;
                 }
-                Wake::Stop => return,
+                Wake::Stop => break,
             };
             let outcome = self.perform(job);
+            self.ballast.keep(boottime_us());
             failing = log_change(&outcome, failing);
+            self.damaged.extend(noticed(&outcome));
             let file = self.look();
             let mut state = shared.state();
             state.core.finished(outcome, boottime_us());
-            state.core.observe(file);
+            state.core.observe(file, boottime_us());
             let safe = state.core.take_safe();
             drop(state);
             super::resolve(safe);
             shared.call_bridges();
+            self.read_damaged(shared);
+        }
+        shared.state().core.abandon();
+    }
+
+    /// Starts to bring back what damaged files have.
+    fn read_damaged(&mut self, shared: &Arc<Shared>) {
+        for damaged in self.damaged.drain(..) {
+            let (bridges, boot) = (self.place.bridges.clone(), self.place.kernel.uuid.clone());
+            restore::spawn(damaged, Arc::clone(shared), bridges, boot);
         }
     }
 
     /// The wall clock may have been set while nothing was written: the file must learn of it.
     fn look_at_clock(&self, shared: &Shared) {
         let now = boottime_us();
-        let outdated = |store: &Store| store.is_outdated(now, self.clock.offset()).unwrap_or(false);
+        let outdated = |store: &Store| store.is_outdated(now, self.place.clock.offset()).unwrap_or(false);
         if self.store.as_ref().is_some_and(outdated) {
             shared.state().core.save_soon(now);
         }
@@ -137,46 +181,70 @@ impl Worker {
 
     /// A log that could not be grown grows with the commits, at the price of a flush each.
     fn grow_log(&self) {
-        if let Some(Err(error)) = self.store.as_ref().map(|store| store.grow_log(&self.path)) {
+        if let Some(Err(error)) = self.store.as_ref().map(|store| store.grow_log(&self.place.path)) {
             tracing::warn!(%error, "the queue's log could not be brought to its full size");
         }
     }
 
     fn perform(&mut self, job: Job) -> Outcome {
-        let result = self.store().and_then(|(store, clock)| do_job(store, &job, clock));
+        let mut result = self.attempt(&job);
+        if matches!(result, Err(StoreError::Disk(_))) && self.ballast.give_up() {
+            result = self.attempt(&job);
+        }
         match result {
-            Ok(outcome) => outcome,
-            Err(StoreError::Refused(error)) => Outcome::Failed { job, error },
+            Ok(outcome) => {
+                if matches!(job, Job::Load { .. }) {
+                    self.unreadable = 0;
+                }
+                outcome
+            }
+            Err(StoreError::Disk(error)) if self.gives_nothing_back(&job) => self.replace(job, error),
+            Err(StoreError::Disk(error) | StoreError::Refused(error)) => Outcome::Failed { job, error },
             Err(StoreError::Damaged(reason)) => self.replace(job, reason),
         }
     }
 
-    /// The open store; a missing one is opened first.
-    fn store(&mut self) -> Result<(&mut Store, &Clock), StoreError> {
-        if self.store.is_none() {
-            self.store = Some(Store::open(&self.path, &self.bridges, self.limits.clone(), &self.kernel)?);
-            self.grow_log();
+    /// Whether the disk has refused to read for so long that it will not do so any more. What waits
+    /// behind the bad place would wait for ever.
+    fn gives_nothing_back(&mut self, job: &Job) -> bool {
+        let reading = matches!(job, Job::Load { .. });
+        self.unreadable += u32::from(reading);
+        reading && self.unreadable > READ_TRIES
+    }
+
+    fn attempt(&mut self, job: &Job) -> Result<Outcome, StoreError> {
+        match (job, &self.store) {
+            (Job::Open, _) => self.open(),
+            (_, None) => self.open().and_then(|_| self.perform_open(job)),
+            (_, Some(_)) => self.perform_open(job),
         }
+    }
+
+    fn perform_open(&mut self, job: &Job) -> Result<Outcome, StoreError> {
         let store = self.store.as_mut().ok_or_else(|| StoreError::Refused("no queue file".into()))?;
-        Ok((store, &self.clock))
+        do_job(store, job, &self.place.clock)
+    }
+
+    fn open(&mut self) -> Result<Outcome, StoreError> {
+        let Opened { store, found, damage } = self.place.open()?;
+        self.store = Some(store);
+        self.grow_log();
+        Ok(Outcome::Opened { found, damage })
     }
 
     /// Sets a damaged file aside and begins a new one.
     fn replace(&mut self, job: Job, reason: String) -> Outcome {
         self.store = None;
-        match Store::set_aside(&self.path) {
-            Ok(aside) => {
-                let path = aside.display().to_string();
-                tracing::error!(reason, aside = path, "queue file damaged: set aside, beginning a new one");
+        match set_aside(&self.place.path, reason) {
+            Ok(damage) => {
                 // If that fails, the next job tries again.
-                let opened = self.store().map(|_| ());
-                if let Err(error) = opened {
+                if let Err(error) = self.open() {
                     tracing::error!(%error, "no new queue file yet");
                 }
-                Outcome::Replaced { job, path, reason }
+                Outcome::Replaced { job, damage }
             }
             Err(error) => {
-                Outcome::Failed { job, error: format!("{reason}; cannot set the file aside: {error}") }
+                Outcome::Failed { job, error: format!("damaged, and cannot be set aside: {error}") }
             }
         }
     }
@@ -186,6 +254,7 @@ impl Worker {
         let Some(store) = &self.store else { return File::default() };
         File {
             bytes: store.used_bytes().unwrap_or_default(),
+            size: store.size_bytes().unwrap_or_default(),
             oldest: store.oldest_age_us(now).ok().flatten().map(|age| now - age),
             written: thread_written_bytes(),
         }
@@ -203,8 +272,30 @@ fn do_job(store: &mut Store, job: &Job, clock: &Clock) -> Result<Outcome, StoreE
             let Done { last, evicted, full } = store.save(save, now, offset)?;
             Outcome::Saved { last, evicted, full }
         }
+        Job::Compact => {
+            store.compact()?;
+            Outcome::Compacted
+        }
         Job::Load { bridge, from } => Outcome::Loaded { bridge: *bridge, loaded: store.load(*from)? },
+        Job::Open => Outcome::Opened { found: store.found()?, damage: None },
     })
+}
+
+/// A file that was damaged when it was opened.
+fn of_opening(damage: Option<&Damage>) -> Vec<Damaged> {
+    let path = damage.map(|damage| PathBuf::from(&damage.path));
+    path.into_iter().map(|path| Damaged { path, noticed: Noticed::AtOpening }).collect()
+}
+
+/// The file that turned out to be damaged.
+fn noticed(outcome: &Outcome) -> Vec<Damaged> {
+    match outcome {
+        Outcome::Opened { damage, .. } => of_opening(damage.as_ref()),
+        Outcome::Replaced { damage, .. } => {
+            vec![Damaged { path: PathBuf::from(&damage.path), noticed: Noticed::Before }]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Waits for the next job, but not beyond `look_at`.
@@ -240,8 +331,11 @@ fn log_change(outcome: &Outcome, was_failing: bool) -> bool {
             }
             true
         }
-        Outcome::Loaded { .. } => was_failing,
-        Outcome::Committed { .. } | Outcome::Saved { .. } | Outcome::Replaced { .. } => {
+        Outcome::Loaded { .. } | Outcome::Compacted => was_failing,
+        Outcome::Opened { .. }
+        | Outcome::Committed { .. }
+        | Outcome::Saved { .. }
+        | Outcome::Replaced { .. } => {
             if was_failing {
                 tracing::info!("disk takes writes again");
             }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use crate::queue::job::Evicted;
+use crate::queue::job::{Evicted, Save};
 use crate::queue::schema::PAGE_BYTES;
 use crate::reading::GapReason;
+use crate::status::Dropped;
 
 use super::row::{COLUMNS, ChunkRow};
 use super::totals::delete;
@@ -54,6 +55,17 @@ pub(super) fn evict_first(
     let entries = chunk.entries.unwrap_or_default();
     evicted.push(Evicted { gone_below: chunk.last + 1, reason, entries, unreadable });
     Ok(true)
+}
+
+/// The counters of `save`, and what was given up since.
+pub(super) fn with_evicted(save: &Save, evicted: &[Evicted]) -> Dropped {
+    let mut dropped = save.dropped;
+    for chunk in evicted {
+        let lost = chunk.entries.iter().filter(|(position, body)| body.counts() && !save.is_done(*position));
+        *dropped.by_reason(chunk.reason) += lost.count() as u64;
+        dropped.corrupt += chunk.unreadable;
+    }
+    dropped
 }
 
 /// How long ago it was `us` on the clock of boot `row`, in microseconds of running time; `boot` is

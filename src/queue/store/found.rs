@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 
 use rusqlite::OptionalExtension;
 
-use crate::queue::types::{Found, Ledger, Resume};
-use crate::reading::Uid;
-use crate::status::Dropped;
+use crate::queue::types::{Found, Resume};
+use crate::reading::{Body, MessageId, Reading, Uid};
 
 use super::evict::age_us;
 use super::row::{COLUMNS, ChunkRow};
-use super::state::{board_of, resume_of};
+use super::state::{BOARDS_UPTO, boards_of, ledger_of};
 use super::totals::stored;
 use super::{BOOTS_PER_BOARD, Store, StoreError, signed, unsigned};
 
@@ -33,21 +32,13 @@ impl Store {
         let next_position = cursors.iter().copied().fold(behind, u64::max);
         let stored = stored(&self.db)?;
         let done = self.counted_below(cursors.iter().copied().min().unwrap_or(0))?;
-        let counter = |key: &str| self.saved.get(key).map_or(0, |v| unsigned(*v));
-        let delivered = counter("delivered");
-        let dropped = Dropped {
-            full: counter("dropped:full"),
-            expired: counter("dropped:expired"),
-            corrupt: counter("dropped:corrupt"),
-            refused: counter("dropped:refused"),
-        };
-        let accepted = delivered + dropped.total() + stored.saturating_sub(done);
-        let ledger = Ledger { accepted, delivered, dropped };
+        let mut ledger = ledger_of(&self.saved);
+        ledger.accepted += stored.saturating_sub(done);
         Ok(Found {
             next_position,
             cursors,
             ledger,
-            boards: self.boards(),
+            boards: self.boards(next_position)?,
             on_disk: last.map(|chunk| chunk.last),
         })
     }
@@ -62,11 +53,29 @@ impl Store {
         Ok(oldest.map(|chunk| age_us(&self.boots, self.boot, chunk.at, now)))
     }
 
-    fn boards(&self) -> BTreeMap<(Uid, u32), Resume> {
-        let boards = self.saved.iter().filter_map(|(key, value)| Some((board_of(key)?, resume_of(*value))));
+    /// The boards' numbers: those in the table, and then those of the readings in the newest chunks.
+    fn boards(&self, next_position: u64) -> Result<BTreeMap<(Uid, u32), Resume>, StoreError> {
+        let mut boards = self.saved_boards();
+        let upto = self.saved.get(BOARDS_UPTO).map_or(next_position, |upto| unsigned(*upto));
+        let mut query =
+            self.db.prepare(&format!("SELECT {COLUMNS} FROM chunk WHERE id >= ?1 ORDER BY id"))?;
+        let mut rows = query.query([signed(upto)])?;
+        while let Some(row) = rows.next()? {
+            for (_, body) in ChunkRow::read(row, self.boot)?.entries.unwrap_or_default() {
+                let Body::Reading(Reading { id: MessageId::Board { uid, boot, seq }, .. }) = &*body else {
+                    continue;
+                };
+                let dropped = boards.get(&(uid.clone(), *boot)).map_or(0, |resume| resume.dropped);
+                boards.insert((uid.clone(), *boot), Resume::after(*seq, dropped));
+            }
+        }
+        Ok(boards)
+    }
+
+    fn saved_boards(&self) -> BTreeMap<(Uid, u32), Resume> {
         let mut newest: BTreeMap<(Uid, u32), Resume> = BTreeMap::new();
         let mut per_board: BTreeMap<Uid, usize> = BTreeMap::new();
-        let mut all: Vec<_> = boards.collect();
+        let mut all = boards_of(&self.saved);
         all.sort_by(|a, b| b.0.cmp(&a.0));
         for ((uid, boot), resume) in all {
             let seen = per_board.entry(uid.clone()).or_default();
