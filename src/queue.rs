@@ -34,6 +34,7 @@ pub mod gaps;
 pub mod held;
 pub mod job;
 pub mod outlet;
+pub mod ranges;
 pub mod restore;
 pub mod salvage;
 pub mod schema;
@@ -45,6 +46,7 @@ pub mod worker;
 mod tests;
 
 use self::core::Core;
+pub use self::cursor::Order;
 pub use self::outlet::Outlet;
 use self::store::{KernelBoot, Limits, StoreError};
 pub use self::types::{Full, Resume, Safe, Taken};
@@ -69,6 +71,8 @@ pub struct Consumer {
     pub name: String,
     /// What it wants.
     pub forward: Forward,
+    /// In which order.
+    pub order: Order,
 }
 
 /// Why the queue cannot be opened.
@@ -122,6 +126,12 @@ struct Interest {
 }
 
 impl Interest {
+    /// The bridges that get what is live before what waits, one bit each.
+    fn live_first(&self) -> u32 {
+        let bits = self.consumers.iter().enumerate();
+        bits.map(|(index, consumer)| u32::from(consumer.order == Order::LiveFirst) << index).sum()
+    }
+
     fn wants(&self, body: &Body) -> u32 {
         let mut wants = 0;
         for (index, consumer) in self.consumers.iter().enumerate() {
@@ -178,6 +188,7 @@ impl Queue {
             keep_oldest: (limits.when_full == WhenFull::DropNewest)
                 .then(|| Room { bytes: limits.content_bytes(), readings: limits.max_readings }),
             event_wants: event.fold(0, |a, b| a | b),
+            live_first: interest.live_first(),
         };
         let start = Uuid::new_v4();
         let now = boottime_us();

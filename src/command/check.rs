@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{ConfigArg, Exit, complain, say};
 use crate::config::units::{print_duration, print_size};
-use crate::config::{Bridge, Config, Durability, Port, WhenFull};
+use crate::config::{Bridge, Config, Durability, Order, Port, WhenFull};
 use crate::mqtt::packet::Version;
 
 /// `check` on the command line.
@@ -92,12 +92,16 @@ fn describe_bridge(bridge: &Bridge) -> String {
         Some(Version::V5) => "5",
         Some(Version::V3) => "3.1.1",
     };
+    let order = match bridge.order {
+        Order::Oldest => "",
+        Order::LiveFirst => ", live ones first",
+    };
     let host = if bridge.host.contains(':') { format!("[{}]", bridge.host) } else { bridge.host.clone() };
     let what = match &bridge.forward {
         None => String::from("our own topics except state"),
         Some(filters) => filters.join(", "),
     };
-    format!("{}, mqtt://{host}:{} (MQTT {version}), gets {what}", bridge.name, bridge.port)
+    format!("{}, mqtt://{host}:{} (MQTT {version}), gets {what}{order}", bridge.name, bridge.port)
 }
 
 /// What is allowed but probably not meant.

@@ -120,6 +120,7 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
     url: mqtt://broker.example.com
     protocol: 3.1.1
     client_id: c1
+    order: live_first
     username: 0012
     password: {file: secrets/cloud}
     forward: [serialgate/#, sensors/+/temp]
@@ -134,6 +135,7 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
         client_id: Some("c1".into()),
         username: Some("0012".into()),
         password: Some(Secret::File("/etc/serialgate/secrets/cloud".into())),
+        order: Order::LiveFirst,
         forward: Some(vec!["serialgate/#".into(), "sensors/+/temp".into()]),
     };
     let spare = Bridge {
@@ -605,7 +607,6 @@ bridges:
             ("broker: {listen: [{address: '127.0.0.1:1', websocket: true}]}", "`websocket`"),
             ("bridges: [{name: a, url: 'mqtt://h', tls: {}}]", "`tls`"),
             ("bridges: [{name: a, url: 'mqtt://h', receive: []}]", "`receive`"),
-            ("bridges: [{name: a, url: 'mqtt://h', order: oldest}]", "`order`"),
             ("bridges: [{name: a, url: 'mqtt://h', rate: 1/s}]", "`rate`"),
             ("bridges: [{name: a, url: 'ws://h'}]", "`ws://`"),
             ("bridges: [{name: a, url: 'wss://h'}]", "`wss://`"),

@@ -30,7 +30,7 @@ pub use aside::{aside_names, remove, set_aside};
 pub use error::StoreError;
 use evict::{evict_aged, pages_of, used_bytes, with_evicted};
 use room::{Wanted, bound_log, is_full, make_room};
-use state::{REFRESH_US, dropped_state, marks_state, note_boot, write_state};
+use state::{REFRESH_US, dropped_state, marks_state, note_boot, ranges_over, write_state};
 pub use state::{boards_of, ledger_of};
 use totals::{delete_within, total};
 
@@ -235,20 +235,32 @@ impl Store {
         let tx = self.db.transaction()?;
         if let Some(marks) = &save.marks {
             delete_within(&tx, 0, marks.delete_below)?;
+            for (start, end) in &marks.delete_within {
+                delete_within(&tx, *start, *end)?;
+            }
         }
         evict_aged(&tx, &self.boots, self.boot, now, self.limits.max_age_us, &mut done.evicted)?;
         more(&tx, &mut done.evicted)?;
         // What is given up here is counted here: a crash must not come between.
         let mut state = dropped_state(&with_evicted(save, &done.evicted));
         state.extend(save.marks.iter().flat_map(|marks| marks_state(marks, &self.bridges)));
-        let state = write_state(&tx, &self.saved, state)?;
+        let over =
+            save.marks.iter().flat_map(|marks| ranges_over(&self.saved, marks, &self.bridges)).collect();
+        let state = write_state(&tx, &self.saved, state, &over)?;
         let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
         done.last = last_position(&tx)?;
         done.full = is_full(&tx, &self.limits)?;
         tx.commit()?;
         self.saved.extend(state);
+        self.saved.retain(|key, _| !over.contains(key));
         self.boots.extend(boot.map(|boot| (self.boot, boot)));
         Ok(done)
+    }
+
+    /// How many ranges the file remembers that bridges are done with beyond their cursors.
+    #[cfg(test)]
+    pub fn kept_ranges(&self) -> usize {
+        self.saved.keys().filter(|key| key.starts_with("done:")).count()
     }
 
     /// Bytes of the file in use.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::reading::{Body, Uid};
 use crate::status::Dropped;
 
+use super::ranges::Ranges;
+
 /// Where the link to a board resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {
@@ -83,6 +85,8 @@ pub struct Settings {
     pub keep_oldest: Option<Room>,
     /// The bridges that want events, one bit each.
     pub event_wants: u32,
+    /// The bridges that get what is live before what waits, one bit each.
+    pub live_first: u32,
 }
 
 /// The counters. `accepted = delivered + dropped + waiting` because `waiting` is what is left.
@@ -118,6 +122,8 @@ pub struct Found {
     pub next_position: u64,
     /// One cursor per bridge, in the order of the configuration.
     pub cursors: Vec<u64>,
+    /// What each bridge is done with beyond its cursor.
+    pub done: Vec<Ranges>,
     /// The counters.
     pub ledger: Ledger,
     /// Where the links to boards resume.

@@ -108,11 +108,18 @@ fn save(cursor: u64, next: u32) -> Save {
     let boards = Boards { changed: [((uid(), 7), Resume { next, dropped: 0 })].into(), upto: 0 };
     let marks = Marks {
         delete_below: cursor,
+        delete_within: Vec::new(),
         cursors: vec![cursor, cursor],
+        done: Vec::new(),
         delivered: cursor,
         boards: Some(boards),
     };
-    Save { done_below: cursor, dropped: Dropped::default(), marks: Some(marks) }
+    Save {
+        done_below: cursor,
+        done_ahead: Default::default(),
+        dropped: Dropped::default(),
+        marks: Some(marks),
+    }
 }
 
 fn bridges() -> Vec<String> {
