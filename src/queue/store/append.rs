@@ -16,7 +16,7 @@ use crate::reading::{Body, Epoch};
 use super::totals::total;
 use super::{StoreError, signed};
 
-type Entries = Vec<(u64, Arc<Body>)>;
+type Entry = (u64, Arc<Body>);
 
 /// Packed size up to which a row grows, in bytes: `SQLite` keeps a row of up to 35 bytes less than a page
 /// in that page (file format, section 1.6), and the row's own numbers take up to 64.
@@ -33,12 +33,12 @@ pub(super) struct Tail {
     /// When it was begun, in microseconds of the boot clock.
     began: i64,
     bytes: usize,
-    entries: Entries,
+    entries: Vec<Entry>,
 }
 
 impl Tail {
     /// Whether `entries` may become part of it. How small they pack is a guess.
-    fn takes(&self, entries: &Entries, now: i64, max_age_us: i64) -> bool {
+    fn takes(&self, entries: &[Entry], now: i64, max_age_us: i64) -> bool {
         let count = self.entries.len() + entries.len();
         let guess = self.bytes + self.bytes * entries.len() / self.entries.len().max(1);
         count <= GROWN_ENTRIES && guess <= GROWN_BYTES && now - self.began <= max_age_us / SPAN_PART
@@ -49,7 +49,7 @@ impl Tail {
 #[derive(Debug)]
 pub(super) struct Appended<'a> {
     /// Its own entries.
-    entries: &'a Entries,
+    entries: &'a [Entry],
     row: Row<'a>,
     now: i64,
 }
@@ -57,19 +57,19 @@ pub(super) struct Appended<'a> {
 #[derive(Debug)]
 enum Row<'a> {
     New(Packed),
-    Grown { tail: &'a Tail, all: Entries, packed: Packed },
+    Grown { tail: &'a Tail, all: Vec<Entry>, packed: Packed },
 }
 
 impl<'a> Appended<'a> {
     /// Packs `entries`, with those of `tail` if they fit there.
     pub(super) fn pack(
-        entries: &'a Entries,
+        entries: &'a [Entry],
         tail: Option<&'a Tail>,
         now: i64,
         max_age_us: i64,
     ) -> Result<Self, StoreError> {
         if let Some(tail) = tail.filter(|tail| tail.takes(entries, now, max_age_us)) {
-            let all: Entries = tail.entries.iter().chain(entries).cloned().collect();
+            let all: Vec<Entry> = tail.entries.iter().chain(entries).cloned().collect();
             let packed = pack(&all)?;
             if packed.data.len() <= GROWN_BYTES {
                 return Ok(Self { entries, row: Row::Grown { tail, all, packed }, now });
@@ -110,7 +110,7 @@ impl<'a> Appended<'a> {
     }
 }
 
-fn pack(entries: &Entries) -> Result<Packed, StoreError> {
+fn pack(entries: &[Entry]) -> Result<Packed, StoreError> {
     chunk::pack(entries).map_err(|error| StoreError::Refused(error.to_string()))
 }
 
@@ -118,7 +118,7 @@ fn pack(entries: &Entries) -> Result<Packed, StoreError> {
 fn grow(
     tx: &Transaction<'_>,
     id: u64,
-    all: &Entries,
+    all: &[Entry],
     n: u64,
     packed: &Packed,
     now: i64,
@@ -135,12 +135,12 @@ fn grow(
 /// Writes a row of its own.
 fn insert(
     tx: &Transaction<'_>,
-    entries: &Entries,
+    entries: &[Entry],
     n: u64,
     packed: Packed,
     boot: u32,
     now: i64,
-) -> Result<(u64, i64, Packed, Entries), StoreError> {
+) -> Result<(u64, i64, Packed, Vec<Entry>), StoreError> {
     let ends = entries.first().zip(entries.last());
     let (first, last) = ends.map_or((0, 0), |((first, _), (last, _))| (*first, *last));
     let mut moments = entries.iter().filter_map(|(_, body)| body.at());
@@ -157,7 +157,7 @@ fn insert(
         packed.crc,
         packed.data,
     ])?;
-    Ok((first, now, packed, entries.clone()))
+    Ok((first, now, packed, entries.to_vec()))
 }
 
 /// The id of the row in which `position` lies, if it is stored.
