@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 mod trouble;
 
-use super::core::Core;
+use super::core::{Core, SAVE_WITHIN_US};
 use super::gaps::QUIET_US;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
@@ -425,7 +425,7 @@ fn outgrow(max_bytes: u64, when_full: WhenFull) {
         rig.work();
         highest = highest.max(size_on_disk(&rig));
         if rng.u16(0..100) == 0 {
-            rig.now += 1_000_000;
+            rig.now += 6_000_000;
             rig.work();
             rig.crash();
             rig.grow_log();
@@ -451,7 +451,7 @@ fn the_number_of_readings_has_a_limit_of_its_own() {
             rig.now += 30_000;
             rig.work();
             if seq % 500 == 499 {
-                rig.now += 1_000_000;
+                rig.now += 6_000_000;
                 rig.work();
                 rig.crash();
             }
@@ -575,7 +575,7 @@ fn what_is_thinned_while_it_is_in_flight_counts_once() {
     }
     let ledger = rig.core.ledger();
     assert_eq!((ledger.accepted, ledger.waiting()), (600, 0), "{ledger:?}");
-    rig.now += 2_000_000;
+    rig.now += 6_000_000;
     rig.work();
     rig.crash();
     assert_eq!(rig.core.ledger().waiting(), 0);
@@ -601,7 +601,7 @@ fn the_file_shrinks_after_a_big_drain() {
             rig.core.done(0, position, rig.now);
         }
         assert_eq!(rig.core.take(1, 1000, rig.now, |_| false), []);
-        rig.now += 2_000_000;
+        rig.now += SAVE_WITHIN_US;
         rig.work();
     }
     assert_eq!(rig.core.status(rig.now).readings, 0);
@@ -850,7 +850,7 @@ fn a_save_between_commits_does_not_speak_of_readings_that_are_not_durable() {
         rig.core.done(0, position, rig.now);
     }
     rig.push(10, 1).unwrap();
-    rig.now += 2_000_000;
+    rig.now += SAVE_WITHIN_US;
     rig.work();
     assert!(!rig.safe.contains(&10));
     rig.crash();
@@ -977,7 +977,7 @@ fn a_crash_does_not_send_hours_of_live_readings_twice() {
         rig.now += 300_000;
         rig.work();
     }
-    rig.now += 2_000_000;
+    rig.now += 6_000_000;
     rig.work();
     let waiting = rig.core.ledger().waiting();
     assert_eq!(waiting, u64::from(live) - acked.len() as u64);
@@ -998,7 +998,7 @@ fn a_crash_does_not_send_hours_of_live_readings_twice() {
     }
     assert!(again <= 500, "{again} twice");
     assert_eq!(all.into_iter().collect::<Vec<_>>(), (0..live).collect::<Vec<_>>());
-    rig.now += 2_000_000;
+    rig.now += 6_000_000;
     rig.work();
     assert_eq!((rig.core.ledger().waiting(), rig.store.as_ref().unwrap().kept_ranges()), (0, 0));
 }
@@ -1191,7 +1191,7 @@ fn finish(mut rig: Rig, mut model: Model) {
     }
     let ledger = rig.core.ledger();
     assert_eq!(ledger.waiting(), 0, "{ledger:?}");
-    rig.now += 2_000_000;
+    rig.now += SAVE_WITHIN_US;
     rig.work();
     rig.crash();
     assert_eq!(rig.core.ledger().waiting(), 0);
