@@ -13,7 +13,7 @@ use super::*;
 use crate::clock::Offset;
 use crate::queue::job::{Boards, Marks, Save};
 use crate::queue::store::{KernelBoot, Limits, Store};
-use crate::queue::types::Resume;
+use crate::queue::types::{Resume, WhenFull};
 use crate::reading::{Event, EventKind, Message, MessageId, Properties, Reading, Uid, Value};
 use crate::status::Dropped;
 
@@ -767,9 +767,9 @@ fn what_was_never_committed_gives_way_to_what_was() {
     let plan = Plan { chunks: 10, max_bytes: 1 << 20, message: 3000, ..PLAN };
     let limits = || Limits {
         max_bytes: plan.max_bytes,
-        max_age_us: i64::MAX,
         max_readings: None,
-        when_full: crate::queue::types::WhenFull::DropOldest,
+        max_age_us: i64::MAX,
+        when_full: WhenFull::DropOldest,
     };
     let kernel = KernelBoot { uuid: BOOT.into(), row: None };
     let before = Built::new(plan);
