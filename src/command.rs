@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod queue;
 pub mod run;
 pub mod sim;
 pub mod status;
@@ -16,7 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::config;
+use crate::config::{self, Config, ConfigError};
+use crate::control::{self, Response};
 
 /// How a command ends: the codes of sysexits.h, which service managers and scripts know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +32,14 @@ pub enum Exit {
     Usage = 64,
     /// The data are wrong.
     Data = 65,
+    /// A file to be read is not there.
+    NoInput = 66,
     /// The daemon, a device or another service is not there.
     Unavailable = 69,
     /// A part of the program failed.
     Software = 70,
+    /// A file cannot be written.
+    Io = 74,
     /// The configuration is wrong.
     Config = 78,
 }
@@ -50,6 +56,51 @@ pub struct ConfigArg {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     pub config: PathBuf,
+}
+
+/// The options that say which daemon is meant.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DaemonArg {
+    /// The daemon's control socket, where it is not in one of the usual places
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub socket: Option<PathBuf>,
+    /// The daemon's configuration file, which tells where its control socket is [default:
+    /// /etc/serialgate/serialgate.yaml, if it can be read]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl DaemonArg {
+    /// Where to ask.
+    ///
+    /// # Errors
+    /// Where a configuration is named that cannot be used.
+    pub fn socket(&self) -> Result<PathBuf, ConfigError> {
+        match &self.socket {
+            Some(socket) => Ok(socket.clone()),
+            None => Ok(control::find(&self.load()?)),
+        }
+    }
+
+    /// The configuration. One that is not named need not be there, be readable or be right: the daemon
+    /// may run on an older one, and anybody in its group may ask.
+    ///
+    /// # Errors
+    /// Where it is named and cannot be used.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        match &self.config {
+            Some(file) => Config::load(file),
+            None => Ok(Config::load(config::DEFAULT_PATH.as_ref()).unwrap_or_default()),
+        }
+    }
+}
+
+/// The reason in an answer that is not the one asked for.
+fn refusal(answer: Response) -> String {
+    match answer {
+        Response::Error(error) => error,
+        other => format!("the daemon answers {other:?}; is it of another version?"),
+    }
 }
 
 /// The one runtime of a command. A single thread: ports, brokers and bridges wait much more than

@@ -1,24 +1,26 @@
 //! The control socket: how `serialgate status` and the other commands speak to the daemon.
 //!
 //! A Unix stream socket, one JSON object per line each way: [`Request`] there, [`Response`] back,
-//! as often as the client likes. Whoever may write to the socket (mode 0660: its owner and group)
+//! as often as the client likes. Some answers are several lines, the last of which says so; a request to
+//! import is followed by the entries. Whoever may write to the socket (mode 0660: its owner and group)
 //! may ask; there is no other check.
 //!
 //! The socket also keeps two daemons from running on the same place: [`Server::bind`] replaces what
 //! a killed daemon left behind, but not a socket that answers.
 
 mod client;
+mod protocol;
 mod server;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
-use serde::{Deserialize, Serialize};
 
-pub use self::client::{AskError, ask};
-pub use self::server::{BindError, Server};
+pub use self::client::{AskError, Client, ask};
+pub use self::protocol::{Damage, Imported, Line, Peeked, Request, Response, Verified};
+pub use self::server::{Answers, Asked, BindError, Server};
 use crate::config::Config;
-use crate::status::Status;
 
 /// Longest request, in bytes, with its line feed.
 const MAX_REQUEST_BYTES: usize = 4096;
@@ -26,29 +28,17 @@ const MAX_REQUEST_BYTES: usize = 4096;
 /// Longest answer, in bytes, with its line feed.
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
+/// Most that is imported with one request, in bytes.
+pub const MAX_IMPORT_BYTES: usize = 16 << 20;
+
+/// While an answer is being made, the client hears so often that it is.
+const STILL_WORKING: Duration = Duration::from_secs(2);
+
 /// The folder that systemd makes for the service (`RuntimeDirectory=serialgate`).
 const RUNTIME_FOLDER: &str = "/run/serialgate";
 
 /// The socket's name in its folder.
 const NAME: &str = "control.sock";
-
-/// What one can ask: `{"command":"status"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
-pub enum Request {
-    /// The whole status document.
-    Status,
-}
-
-/// What one is told: `{"status":{…}}` or `{"error":"…"}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Response {
-    /// The whole status document.
-    Status(Box<Status>),
-    /// Why there is no answer, in words.
-    Error(String),
-}
 
 /// Where a daemon with this configuration puts its socket: the place in the configuration, else the
 /// first of the usual places that it may write to.

@@ -3,6 +3,8 @@
 //! Parts start downstream first, so that none has a neighbour that is not there yet, and stop
 //! upstream first, so that what is on its way still arrives.
 
+mod operator;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,8 +19,10 @@ use crate::flow::{Bulletin, LocalPublish};
 use crate::port::{self, Port};
 use crate::publisher::{Publisher, TAP_CAPACITY};
 use crate::queue::{OpenError, Queue};
-use crate::status::{self, Cell, Status};
+use crate::status::{self, BridgeState, Cell, Status};
 use crate::topic::Topics;
+
+pub use self::operator::{Operator, verified};
 
 /// All parts of one kind together may take so long to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
@@ -27,6 +31,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub struct Gateway {
     view: StatusView,
+    topics: Topics,
     ports: Tasks,
     bridges: Tasks,
     local: Tasks,
@@ -101,8 +106,12 @@ impl StatusView {
 impl StatusView {
     /// A bridge as of now: its own cell, and what the queue knows better.
     fn bridge(&self, index: usize, cell: &Cell<status::Bridge>) -> status::Bridge {
-        let backlog = self.queue.outlet(index).backlog();
-        status::Bridge { backlog, ..cell.lock().clone() }
+        let outlet = self.queue.outlet(index);
+        let bridge = status::Bridge { backlog: outlet.backlog(), ..cell.lock().clone() };
+        if outlet.is_paused() {
+            return status::Bridge { state: BridgeState::Paused, eta_s: None, ..bridge };
+        }
+        bridge
     }
 }
 
@@ -154,13 +163,19 @@ impl Gateway {
             bridges: bridge_cells,
             broker,
         };
-        Ok(Self { view, ports, bridges, local })
+        Ok(Self { view, topics, ports, bridges, local })
     }
 
     /// The numbers of all parts, for whoever shows them.
     #[must_use]
     pub fn view(&self) -> StatusView {
         self.view.clone()
+    }
+
+    /// Who answers on the control socket.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        Operator::new(self.view(), self.topics.clone())
     }
 
     /// Waits until a part ends by itself, which none should. Tells which, and why if it is known.

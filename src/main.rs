@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serialgate::command::{Exit, check, complain, demo, run, sim, status};
+use serialgate::command::{Exit, check, complain, demo, queue, run, sim, status};
 
 /// Serial sensors to MQTT, and no reading lost.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Check(check::Args),
     /// Show one screen of everything the daemon knows
     Status(status::Args),
+    /// See and handle what waits: stats, peek, export, import, pause, resume, purge, verify
+    Queue(queue::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => sim::run(&args),
         Command::Check(args) => Ok(check::run(&args)),
         Command::Status(args) => status::run(&args),
+        Command::Queue(args) => queue::run(&args),
     };
     exit.unwrap_or_else(|error| {
         complain(format_args!("serialgate: {error:#}"));

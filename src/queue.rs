@@ -30,10 +30,13 @@ pub mod ballast;
 pub mod chunk;
 pub mod core;
 pub mod cursor;
+mod desk;
 pub mod gaps;
 pub mod held;
 pub mod job;
+pub mod operate;
 pub mod outlet;
+pub mod portable;
 pub mod ranges;
 pub mod restore;
 pub mod salvage;
@@ -47,6 +50,8 @@ mod tests;
 
 use self::core::Core;
 pub use self::cursor::Order;
+use self::desk::Replies;
+pub use self::desk::Unanswered;
 pub use self::outlet::Outlet;
 use self::store::{KernelBoot, Limits, StoreError};
 pub use self::types::{Full, Resume, Safe, Taken};
@@ -116,6 +121,8 @@ pub(crate) struct State {
     pub(crate) core: Core<oneshot::Sender<Safe>>,
     /// When the storage thread wakes by itself; `None`: when it is called.
     pub(crate) wakes_at: Option<i64>,
+    /// Operators who wait for an answer, by the number of their request.
+    pub(crate) replies: Replies,
 }
 
 /// Which bridges want what.
@@ -216,7 +223,7 @@ impl Queue {
         };
         let clock = place.clock.clone();
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { core, wakes_at: None }),
+            state: Mutex::new(State { core, wakes_at: None, replies: Replies::default() }),
             work: Condvar::new(),
             news: interest.consumers.iter().map(|_| Notify::new()).collect(),
             interest,

@@ -194,6 +194,9 @@ pub struct Dropped {
     /// Refused for good by a cloud: too large for it, or not allowed. Left out while there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refused: u64,
+    /// Given up by an operator (`serialgate queue purge`). Left out while there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub purged: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -209,6 +212,7 @@ impl Dropped {
             GapReason::Expired => &mut self.expired,
             GapReason::Corrupt => &mut self.corrupt,
             GapReason::Refused => &mut self.refused,
+            GapReason::Purged => &mut self.purged,
         }
     }
 
@@ -218,12 +222,13 @@ impl Dropped {
         self.expired += other.expired;
         self.corrupt += other.corrupt;
         self.refused += other.refused;
+        self.purged += other.purged;
     }
 
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.full + self.expired + self.corrupt + self.refused
+        self.full + self.expired + self.corrupt + self.refused + self.purged
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use serialgate::control::Server;
+use serialgate::control::{Response, Server};
 use serialgate::status::{self, Status};
 
 fn serialgate(args: &[&str]) -> Output {
@@ -29,6 +29,49 @@ fn every_help_has_an_example() {
         assert_eq!(output.status.code(), Some(0), "{name}");
         let help = text(&output.stdout);
         assert!(help.contains("Example") && help.contains(&format!("  serialgate {name}")), "{help}");
+    }
+}
+
+#[test]
+fn every_help_of_the_queue_commands_has_an_example() {
+    let main = text(&serialgate(&["queue", "--help"]).stdout);
+    let commands = main.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let lines = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["stats", "peek", "export", "import", "pause", "resume", "purge", "verify", "help"]);
+    for name in names.into_iter().filter(|name| *name != "help") {
+        let output = serialgate(&["queue", name, "--help"]);
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        let help = text(&output.stdout);
+        assert!(help.contains("Example") && help.contains(&format!("  serialgate queue {name}")), "{help}");
+    }
+}
+
+#[test]
+fn the_queue_commands_say_why_they_cannot() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    let socket = socket.to_str().unwrap();
+    for command in ["stats", "peek", "export", "pause", "resume", "purge", "verify"] {
+        let output = serialgate(&["queue", command, "--socket", socket]);
+        assert_eq!(output.status.code(), Some(69), "{command}");
+        assert!(text(&output.stderr).contains("no serialgate is running"), "{command}");
+    }
+    let file = folder.path().join("s.yaml");
+    fs::write(&file, "nonsense").unwrap();
+    let output = serialgate(&["queue", "stats", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(78));
+    let output = serialgate(&["queue", "purge", "--older-than", "7", "--socket", socket]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(text(&output.stderr).contains("has no unit"), "{}", text(&output.stderr));
+    // No daemon, and no file where it would be.
+    fs::write(&file, "queue: {path: q.db}\ncontrol: {socket: none.sock}\n").unwrap();
+    for command in ["verify", "export"] {
+        let output = serialgate(&["queue", command, "--config", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(66), "{command}");
+        let said = text(&output.stderr);
+        assert!(said.contains("no daemon answers") && said.contains("q.db: No such file"), "{said}");
+        assert!(!folder.path().join("q.db").exists());
     }
 }
 
@@ -97,7 +140,8 @@ fn answer_at(socket: &Path) {
         runtime.block_on(async move {
             let server = Server::bind(&socket).await.unwrap();
             bound.send(()).unwrap();
-            server.serve(status).await;
+            let answer = move || Response::Status(Box::new(status()));
+            server.serve(move |_, answers| async move { answers.send(answer()).await.unwrap() }).await;
         });
     });
     ready.recv().unwrap();

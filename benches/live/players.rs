@@ -141,7 +141,7 @@ impl Gateway {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match runtime.block_on(control::ask(&self.socket, Request::Status))? {
             Response::Status(status) => Ok(*status),
-            Response::Error(error) => bail!(error),
+            other => bail!("no status: {other:?}"),
         }
     }
 }

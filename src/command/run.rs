@@ -1,5 +1,7 @@
 //! `serialgate run`: the daemon.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, bail};
 
 use super::{ConfigArg, Exit, complain};
@@ -39,7 +41,8 @@ async fn serve(config: Config) -> anyhow::Result<Exit> {
     // The control socket first: it is what tells two daemons on one queue apart.
     let server = Server::bind(&socket).await?;
     let mut gateway = Gateway::start(config)?;
-    let view = gateway.view();
+    let operator = Arc::new(gateway.operator());
+    let answer = move |asked, answers| Arc::clone(&operator).answer(asked, answers);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "gateway up");
     let ended = tokio::select! {
         reason = shutdown => {
@@ -47,7 +50,7 @@ async fn serve(config: Config) -> anyhow::Result<Exit> {
             None
         }
         part = gateway.part_ended() => Some(part),
-        () = server.serve(move || view.status()) => Some("control socket".to_owned()),
+        () = server.serve(answer) => Some("control socket".to_owned()),
     };
     gateway.stop().await;
     match ended {

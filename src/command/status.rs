@@ -1,11 +1,8 @@
 //! `serialgate status`: one screen of everything, or the same as JSON.
 
-mod screen;
+pub(crate) mod screen;
 
-use std::path::PathBuf;
-
-use super::{Exit, complain, say};
-use crate::config::{self, Config, ConfigError};
+use super::{DaemonArg, Exit, complain, say};
 use crate::control::{self, Request, Response};
 use crate::status::Status;
 
@@ -17,13 +14,8 @@ pub struct Args {
     /// Print the whole document as JSON
     #[arg(long)]
     json: bool,
-    /// The daemon's control socket, where it is not in one of the usual places
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
-    socket: Option<PathBuf>,
-    /// The daemon's configuration file, which tells where its control socket is [default:
-    /// /etc/serialgate/serialgate.yaml, if it can be read]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: DaemonArg,
 }
 
 /// Asks the daemon and prints what it says.
@@ -31,7 +23,7 @@ pub struct Args {
 /// # Errors
 /// Where no runtime can be started.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let socket = match socket(args) {
+    let socket = match args.daemon.socket() {
         Ok(socket) => socket,
         Err(error) => {
             complain(error);
@@ -40,8 +32,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let status = match super::runtime()?.block_on(control::ask(&socket, Request::Status)) {
         Ok(Response::Status(status)) => status,
-        Ok(Response::Error(error)) => {
-            complain(format_args!("serialgate: {error}"));
+        Ok(other) => {
+            complain(format_args!("serialgate: {}", super::refusal(other)));
             return Ok(Exit::Unavailable);
         }
         Err(error) => {
@@ -60,17 +52,4 @@ fn print(status: &Status, json: bool) -> serde_json::Result<()> {
         say(screen::render(status).trim_end());
     }
     Ok(())
-}
-
-/// Where to ask. A configuration that is not named need not be there, be readable or be right: the
-/// daemon may run on an older one, and anybody in its group may ask.
-fn socket(args: &Args) -> Result<PathBuf, ConfigError> {
-    if let Some(socket) = &args.socket {
-        return Ok(socket.clone());
-    }
-    let config = match &args.config {
-        Some(file) => Config::load(file)?,
-        None => Config::load(config::DEFAULT_PATH.as_ref()).unwrap_or_default(),
-    };
-    Ok(control::find(&config))
 }

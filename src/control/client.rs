@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::{MAX_RESPONSE_BYTES, Request, Response};
 
-/// How long to wait for the whole answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for a line of the answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,30 +62,87 @@ pub enum AskError {
 /// # Errors
 /// Where there is no daemon, or it does not answer.
 pub async fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
-    let path = path.to_owned();
-    let Ok(answer) = timeout(PATIENCE, exchange(&path, request)).await else {
-        return Err(AskError::TooSlow { path });
-    };
-    match answer {
-        Ok(line) => serde_json::from_slice(&line).map_err(|source| AskError::Foreign { path, source }),
-        Err(error) => Err(match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning { path },
-            io::ErrorKind::PermissionDenied => AskError::Denied { path },
-            _ => AskError::Broken { path, source: error },
-        }),
+    let mut client = Client::connect(path).await?;
+    client.ask(&request, b"").await?;
+    client.answer().await
+}
+
+/// A conversation with the daemon.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+impl Client {
+    /// Connects to the daemon whose socket is at `path`.
+    ///
+    /// # Errors
+    /// Where there is no daemon, or it keeps us out.
+    pub async fn connect(path: &Path) -> Result<Self, AskError> {
+        let path = path.to_owned();
+        let Ok(connected) = timeout(PATIENCE, UnixStream::connect(&path)).await else {
+            return Err(AskError::TooSlow { path });
+        };
+        match connected {
+            Ok(stream) => {
+                let (reader, writer) = stream.into_split();
+                Ok(Self { path, reader: BufReader::new(reader), writer })
+            }
+            Err(error) => Err(failed(path, error)),
+        }
+    }
+
+    /// Sends `request`, and `more` that follows it.
+    ///
+    /// # Errors
+    /// Where the daemon does not take it.
+    pub async fn ask(&mut self, request: &Request, more: &[u8]) -> Result<(), AskError> {
+        let sending = async {
+            let mut line = serde_json::to_vec(request)?;
+            line.push(b'\n');
+            self.writer.write_all(&line).await?;
+            self.writer.write_all(more).await
+        };
+        match timeout(PATIENCE, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(failed(self.path.clone(), error)),
+            Err(_) => Err(AskError::TooSlow { path: self.path.clone() }),
+        }
+    }
+
+    /// The next line of the answer. Waits for as long as the daemon says that it is working.
+    ///
+    /// # Errors
+    /// Where none comes, or it cannot be understood.
+    pub async fn answer(&mut self) -> Result<Response, AskError> {
+        loop {
+            let path = self.path.clone();
+            let Ok(line) = timeout(PATIENCE, self.line()).await else {
+                return Err(AskError::TooSlow { path });
+            };
+            let line = line.map_err(|error| failed(path.clone(), error))?;
+            match serde_json::from_slice(&line) {
+                Ok(Response::Working) => {}
+                Ok(response) => return Ok(response),
+                Err(source) => return Err(AskError::Foreign { path, source }),
+            }
+        }
+    }
+
+    async fn line(&mut self) -> io::Result<Vec<u8>> {
+        let limit = u64::try_from(MAX_RESPONSE_BYTES).unwrap_or(u64::MAX);
+        let mut line = Vec::new();
+        (&mut self.reader).take(limit).read_until(b'\n', &mut line).await?;
+        if line.last() == Some(&b'\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 }
 
-async fn exchange(path: &Path, request: Request) -> io::Result<Vec<u8>> {
-    let (reader, mut writer) = UnixStream::connect(path).await?.into_split();
-    let mut line = serde_json::to_vec(&request)?;
-    line.push(b'\n');
-    writer.write_all(&line).await?;
-    let limit = u64::try_from(MAX_RESPONSE_BYTES).unwrap_or(u64::MAX);
-    let mut answer = Vec::new();
-    BufReader::new(reader).take(limit).read_until(b'\n', &mut answer).await?;
-    if answer.last() != Some(&b'\n') {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+fn failed(path: PathBuf, source: io::Error) -> AskError {
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning { path },
+        io::ErrorKind::PermissionDenied => AskError::Denied { path },
+        _ => AskError::Broken { path, source },
     }
-    Ok(answer)
 }

@@ -4,22 +4,28 @@ use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter,
+};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{MAX_REQUEST_BYTES, Request, Response};
-use crate::status::Status;
+use super::{MAX_IMPORT_BYTES, MAX_REQUEST_BYTES, Request, Response, STILL_WORKING};
 
 /// Most clients at a time; others wait in the kernel's queue.
 const MAX_CLIENTS: usize = 16;
 
-/// How long a client may take to send a request or take an answer.
+/// How long a client may take to send a request.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client may take none of its answer: a pager may stand behind it.
+const READER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a socket that was there before may take to accept us.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
@@ -32,6 +38,21 @@ const SOCKET_MODE: u32 = 0o660;
 
 /// Mode of the socket's folder where we make it.
 const FOLDER_MODE: u32 = 0o750;
+
+/// Lines of an answer that may wait for the client.
+const ANSWERS_AHEAD: usize = 64;
+
+/// What a client asks, with what belongs to it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The request.
+    pub request: Request,
+    /// The bytes that follow it.
+    pub body: Vec<u8>,
+}
+
+/// Where the lines of an answer go. Sending waits for the client; an error means that it has gone.
+pub type Answers = mpsc::Sender<Response>;
 
 /// Why the socket cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -101,9 +122,14 @@ impl Server {
         &self.path
     }
 
-    /// Answers with what `status` gives, until this future is dropped.
-    pub async fn serve(self, status: impl Fn() -> Status + Send + Sync + 'static) {
-        let status = Arc::new(status);
+    /// Has `handler` answer, until this future is dropped. It sends the lines of the answer; where the
+    /// client goes away it is dropped.
+    pub async fn serve<H, F>(self, handler: H)
+    where
+        H: Fn(Asked, Answers) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send,
+    {
+        let handler = Arc::new(handler);
         let mut clients = JoinSet::new();
         let mut failing = false;
         loop {
@@ -111,8 +137,8 @@ impl Server {
                 accepted = self.listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {
                     Ok((stream, _)) => {
                         failing = false;
-                        let status = Arc::clone(&status);
-                        clients.spawn(async move { converse(stream, &*status).await });
+                        let handler = Arc::clone(&handler);
+                        clients.spawn(async move { converse(stream, &*handler).await });
                     }
                     Err(error) => {
                         if !failing {
@@ -157,40 +183,97 @@ async fn make_room(path: &Path) -> Result<(), BindError> {
 }
 
 /// Answers one client until it leaves. Whatever goes wrong ends the conversation, nothing else.
-async fn converse(stream: UnixStream, status: &impl Fn() -> Status) -> Option<()> {
-    let (reader, mut writer) = stream.into_split();
-    let mut reader = BufReader::new(reader);
+async fn converse<F: Future<Output = ()>>(
+    stream: UnixStream,
+    handler: &impl Fn(Asked, Answers) -> F,
+) -> Option<()> {
+    let (reader, writer) = stream.into_split();
+    let (mut reader, mut writer) = (BufReader::new(reader), BufWriter::new(writer));
     loop {
-        let line = timeout(CLIENT_PATIENCE, read_request(&mut reader)).await.ok()?.ok()?;
-        let complete = line.last() == Some(&b'\n');
-        if line.is_empty() {
-            return None;
-        }
-        let response = if complete {
-            answer(&line, status)
-        } else {
-            Response::Error(format!("a request is one line of at most {MAX_REQUEST_BYTES} bytes"))
-        };
-        let mut bytes = serde_json::to_vec(&response).ok()?;
-        bytes.push(b'\n');
-        timeout(CLIENT_PATIENCE, writer.write_all(&bytes)).await.ok()?.ok()?;
-        if !complete {
-            return None;
+        match timeout(CLIENT_PATIENCE, read_request(&mut reader)).await.ok()?.ok()? {
+            Heard::Asked(asked) => answer(&mut writer, handler, asked).await?,
+            Heard::Wrong { why, end } => {
+                write(&mut writer, &Response::Error(why)).await?;
+                timeout(CLIENT_PATIENCE, writer.flush()).await.ok()?.ok()?;
+                if end {
+                    return None;
+                }
+            }
+            Heard::End => return None,
         }
     }
 }
 
-/// One line, or as much of it as the limit allows; empty at the end.
-async fn read_request(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Vec<u8>> {
+/// What came from a client.
+enum Heard {
+    Asked(Asked),
+    /// Not a request of ours; after some, nobody knows where the next one would begin.
+    Wrong {
+        why: String,
+        end: bool,
+    },
+    End,
+}
+
+/// One line, and what belongs to it.
+async fn read_request(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Heard> {
     let mut line = Vec::new();
     let limit = u64::try_from(MAX_REQUEST_BYTES).unwrap_or(u64::MAX);
-    reader.take(limit).read_until(b'\n', &mut line).await?;
-    Ok(line)
+    (&mut *reader).take(limit).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Ok(Heard::End);
+    }
+    if line.last() != Some(&b'\n') {
+        let why = format!("a request is one line of at most {MAX_REQUEST_BYTES} bytes");
+        return Ok(Heard::Wrong { why, end: true });
+    }
+    let request = match serde_json::from_slice(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            let why = format!("the request cannot be understood: {error}");
+            return Ok(Heard::Wrong { why, end: false });
+        }
+    };
+    let mut body = Vec::new();
+    if let Request::Import { bytes } = request {
+        if bytes > MAX_IMPORT_BYTES {
+            let why = format!("{bytes} bytes are too much for one import: {MAX_IMPORT_BYTES} are the limit");
+            return Ok(Heard::Wrong { why, end: true });
+        }
+        body.resize(bytes, 0);
+        reader.read_exact(&mut body).await?;
+    }
+    Ok(Heard::Asked(Asked { request, body }))
 }
 
-fn answer(line: &[u8], status: &impl Fn() -> Status) -> Response {
-    match serde_json::from_slice(line) {
-        Ok(Request::Status) => Response::Status(Box::new(status())),
-        Err(error) => Response::Error(format!("the request cannot be understood: {error}")),
+/// Writes what `handler` answers, as fast as the client takes it.
+async fn answer<F: Future<Output = ()>>(
+    writer: &mut (impl AsyncWrite + Unpin),
+    handler: &impl Fn(Asked, Answers) -> F,
+    asked: Asked,
+) -> Option<()> {
+    let (answers, mut lines) = mpsc::channel(ANSWERS_AHEAD);
+    let mut handling = pin!(handler(asked, answers));
+    let mut handled = false;
+    loop {
+        tokio::select! {
+            biased;
+            line = lines.recv() => match line {
+                Some(line) => write(writer, &line).await?,
+                None => break,
+            },
+            () = &mut handling, if !handled => handled = true,
+            () = sleep(STILL_WORKING) => write(writer, &Response::Working).await?,
+        }
+        if lines.is_empty() {
+            timeout(READER_PATIENCE, writer.flush()).await.ok()?.ok()?;
+        }
     }
+    timeout(READER_PATIENCE, writer.flush()).await.ok()?.ok()
+}
+
+async fn write(writer: &mut (impl AsyncWrite + Unpin), response: &Response) -> Option<()> {
+    let mut bytes = serde_json::to_vec(response).ok()?;
+    bytes.push(b'\n');
+    timeout(READER_PATIENCE, writer.write_all(&bytes)).await.ok()?.ok()
 }

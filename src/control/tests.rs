@@ -6,7 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
+use super::client::PATIENCE;
 use super::*;
+use crate::status::Status;
 
 fn status() -> Status {
     Status {
@@ -23,7 +25,13 @@ fn status() -> Status {
 
 async fn serve(path: &Path) -> JoinHandle<()> {
     let server = Server::bind(path).await.unwrap();
-    tokio::spawn(server.serve(status))
+    tokio::spawn(server.serve(|asked, answers| async move {
+        let answer = match asked.request {
+            Request::Import { .. } => Response::Error(String::from_utf8(asked.body).unwrap()),
+            _ => Response::Status(Box::new(status())),
+        };
+        answers.send(answer).await.unwrap();
+    }))
 }
 
 /// Sends `bytes`, ends the sending side, and gives all that comes back.
@@ -53,6 +61,68 @@ async fn a_client_may_ask_as_often_as_it_likes() {
     let answer = say(&path, b"{\"command\":\"status\"}\n{\"command\":\"status\"}\n").await;
     assert_eq!(answer.lines().count(), 2);
     assert!(answer.lines().all(|line| line.starts_with("{\"status\":{")), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_imported_follows_its_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let _server = serve(&path).await;
+    let mut client = Client::connect(&path).await.unwrap();
+    for body in ["one\ntwo\n", "", "three"] {
+        client.ask(&Request::Import { bytes: body.len() }, body.as_bytes()).await.unwrap();
+        assert_eq!(client.answer().await.unwrap(), Response::Error(body.into()));
+    }
+    client.ask(&Request::Status, b"").await.unwrap();
+    assert_eq!(client.answer().await.unwrap(), Response::Status(Box::new(status())));
+    // More than the daemon holds at a time: refused before it is read.
+    client.ask(&Request::Import { bytes: MAX_IMPORT_BYTES + 1 }, b"").await.unwrap();
+    let Response::Error(error) = client.answer().await.unwrap() else { panic!("taken") };
+    assert!(error.contains("too much for one import"), "{error}");
+    assert!(client.answer().await.is_err(), "nobody knows where the next request would begin");
+}
+
+#[tokio::test]
+async fn an_answer_may_take_its_time_and_many_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let server = Server::bind(&path).await.unwrap();
+    let _server = tokio::spawn(server.serve(|_, answers| async move {
+        for n in 0..1000 {
+            answers.send(Response::Purged(n)).await.unwrap();
+        }
+        // Longer than a client waits for a line.
+        tokio::time::sleep(PATIENCE + STILL_WORKING).await;
+        answers.send(Response::Purged(1000)).await.unwrap();
+    }));
+    tokio::time::pause();
+    let mut client = Client::connect(&path).await.unwrap();
+    client.ask(&Request::Verify, b"").await.unwrap();
+    for n in 0..=1000 {
+        assert_eq!(client.answer().await.unwrap(), Response::Purged(n));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let server = Server::bind(&path).await.unwrap();
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    let ended = std::sync::Mutex::new(Some(ended));
+    let _server = tokio::spawn(server.serve(move |_, answers| {
+        // Dropped with the future.
+        let ended = ended.lock().unwrap().take();
+        async move {
+            let _ended = ended;
+            while answers.send(Response::Purged(0)).await.is_ok() {}
+        }
+    }));
+    let mut client = Client::connect(&path).await.unwrap();
+    client.ask(&Request::Export { bridge: None }, b"").await.unwrap();
+    client.answer().await.unwrap();
+    drop(client);
+    assert!(end.await.is_err());
 }
 
 #[tokio::test]

@@ -17,16 +17,18 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::reading::{Body, GapReason, MessageId, Uid};
+use crate::reading::{Body, Epoch, GapReason, MessageId, Uid};
 
 use super::cursor::{Cursor, Order};
 use super::gaps::Gaps;
 use super::held::Held;
+use super::operate::Operator;
 use super::ranges::Ranges;
 use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings};
 
 mod bridges;
 mod disk;
+mod operate;
 mod report;
 mod salvage;
 mod storage;
@@ -97,6 +99,7 @@ pub struct Core<T> {
     safe: Vec<(T, Safe)>,
     commits: u64,
     file: File,
+    operator: Operator,
 }
 
 /// How far the queue is with its end.
@@ -118,8 +121,9 @@ impl<T> Core<T> {
             held: Held::new(found.next_position),
             cursors: cursors_of(&settings, found.cursors, found.done),
             ledger: found.ledger,
+            // What was found in chunks must be in the table before it counts as such.
+            boards_unsaved: found.boards.clone(),
             boards: found.boards,
-            boards_unsaved: BTreeMap::new(),
             boards_upto: 0,
             gaps: Gaps::default(),
             refused: BTreeSet::new(),
@@ -139,6 +143,7 @@ impl<T> Core<T> {
             safe: Vec::new(),
             commits: 0,
             file: File::default(),
+            operator: Operator::default(),
         }
     }
 
@@ -241,6 +246,10 @@ impl<T> Core<T> {
     /// A reading's own number need not be saved: it stands in the chunk.
     fn note_board(&mut self, body: &Body, now: i64) {
         let Body::Reading(reading) = body else { return };
+        if matches!(reading.at.epoch, Epoch::Wall { .. }) {
+            // It came out of a file: that says nothing of where the board is now.
+            return;
+        }
         let MessageId::Board { uid, boot, seq } = &reading.id else { return };
         let dropped = self.resume(uid, *boot).map_or(0, |resume| resume.dropped);
         self.change_resume(uid, *boot, Resume::after(*seq, dropped), now);

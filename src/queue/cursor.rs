@@ -9,7 +9,7 @@
 //! memory. With [`Order::LiveFirst`] a second one, `live`, goes through what is in memory only; what
 //! falls out of memory before it comes there is backlog, and left to the first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::reading::Body;
@@ -326,6 +326,14 @@ impl Cursor {
         self.next = self.next.max(position);
         if self.load_from < position {
             self.restart_loading(position);
+        }
+    }
+
+    /// The entries at `positions` are gone from between others.
+    pub fn forget(&mut self, positions: &BTreeSet<u64>) {
+        self.loaded.retain(|(position, _)| !positions.contains(position));
+        for position in positions {
+            self.done(*position);
         }
     }
 

@@ -45,6 +45,19 @@ pub enum Look<'a> {
     Nothing,
 }
 
+/// An entry, as an operator sees it.
+#[derive(Debug)]
+pub struct Listed<'a> {
+    /// Where it stands.
+    pub position: u64,
+    /// What it is.
+    pub body: &'a Arc<Body>,
+    /// The bridges that want it and are not done with it, one bit each.
+    pub wants: u32,
+    /// When it must be durable, in microseconds of the boot clock.
+    pub deadline: i64,
+}
+
 /// What became of an entry that a bridge is done with.
 #[derive(Debug, PartialEq)]
 pub enum Settled<T> {
@@ -179,6 +192,25 @@ impl<T> Held<T> {
             _ if entry.wants & (1 << index) != 0 => Look::Wanted(&entry.body),
             Place::Memory => Look::Nothing,
             Place::Writing | Place::Disk => Look::Passed { counts: entry.body.counts() },
+        }
+    }
+
+    /// What is held from `position` on, in order.
+    pub fn list(&self, position: u64) -> impl Iterator<Item = Listed<'_>> {
+        let from = self.index(position).unwrap_or(0);
+        self.slots.iter().enumerate().skip(from).filter_map(|(slot, entry)| {
+            let Entry { body, wants, deadline, .. } = entry.as_ref()?;
+            Some(Listed { position: self.base + slot as u64, body, wants: *wants, deadline: *deadline })
+        })
+    }
+
+    /// The entry at `position` is gone from the disk: so is its copy.
+    pub fn forget(&mut self, position: u64) {
+        let Some(slot) = self.index(position) else { return };
+        let entry = self.slots.get(slot).and_then(Option::as_ref);
+        if entry.is_some_and(|entry| entry.place == Place::Disk) {
+            self.remove(slot);
+            self.trim();
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::queue::operate::{Task, Work};
 use crate::queue::ranges::Ranges;
 use crate::queue::types::{Found, Resume};
 use crate::reading::{Body, GapReason, Uid};
@@ -43,6 +44,13 @@ pub enum Job {
         bridge: usize,
         /// The first position of interest.
         from: u64,
+    },
+    /// Do something that an operator asked for.
+    Operate {
+        /// Which of the requests.
+        id: u64,
+        /// What to do.
+        task: Task,
     },
 }
 
@@ -130,6 +138,13 @@ pub enum Outcome {
         bridge: usize,
         /// What was there.
         loaded: Loaded,
+    },
+    /// What an operator asked for was done, or could not be.
+    Operated {
+        /// Which of the requests.
+        id: u64,
+        /// What came of it.
+        work: Result<Work, String>,
     },
     /// The disk refused; nothing has changed.
     Failed {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::clock::boottime_us;
-use crate::reading::Body;
+use crate::reading::{Body, Epoch};
 
 use super::core::Core;
 use super::types::{Safe, Taken};
@@ -33,7 +33,7 @@ impl Outlet {
 
     fn look(&self) -> bool {
         let mut state = self.shared.state();
-        let ready = state.core.has_entries(self.index);
+        let ready = !state.core.is_paused(self.index) && state.core.has_entries(self.index);
         // Looking may have asked for a load.
         self.shared.call_worker(&mut state);
         ready
@@ -46,7 +46,15 @@ impl Outlet {
         let interest = &self.shared.interest;
         let Some(consumer) = interest.consumers.get(self.index) else { return Vec::new() };
         let mut state = self.shared.state();
-        state.core.take(self.index, max, boottime_us(), |body| interest.wants_one(consumer, body))
+        if state.core.is_paused(self.index) {
+            return Vec::new();
+        }
+        let mut taken =
+            state.core.take(self.index, max, boottime_us(), |body| interest.wants_one(consumer, body));
+        drop(state);
+        // What came out of another file is late even when it goes straight through.
+        taken.iter_mut().for_each(|entry| entry.late |= is_imported(&entry.body));
+        taken
     }
 
     /// The cloud has acknowledged the entry at `position`.
@@ -73,9 +81,19 @@ impl Outlet {
         self.shared.state().core.rewind(self.index);
     }
 
+    /// Whether an operator holds this bridge.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.shared.state().core.is_paused(self.index)
+    }
+
     /// Readings that wait for this bridge.
     #[must_use]
     pub fn backlog(&self) -> u64 {
         self.shared.state().core.backlog(self.index)
     }
+}
+
+fn is_imported(body: &Body) -> bool {
+    body.at().is_some_and(|at| matches!(at.epoch, Epoch::Wall { .. }))
 }

@@ -16,10 +16,13 @@ use super::types::WhenFull;
 
 mod append;
 mod aside;
+pub mod cold;
 mod error;
 mod evict;
 mod found;
+mod inspect;
 mod load;
+mod purge;
 mod room;
 mod row;
 mod state;

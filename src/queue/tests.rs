@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+mod operate;
 mod trouble;
 
 use super::core::{Core, SAVE_WITHIN_US};
@@ -174,6 +175,7 @@ impl Rig {
             Job::Load { bridge, from } => {
                 Outcome::Loaded { bridge: *bridge, loaded: store.load(*from).unwrap() }
             }
+            Job::Operate { id, task } => Outcome::Operated { id: *id, work: store.operate(task, self.now) },
         };
         let (bytes, size) = (store.used_bytes().unwrap(), store.size_bytes().unwrap());
         self.core.finished(outcome, self.now);

@@ -154,12 +154,16 @@ impl Worker {
             state.core.finished(outcome, boottime_us());
             state.core.observe(file, boottime_us());
             let safe = state.core.take_safe();
+            state.answer();
             drop(state);
             super::resolve(safe);
             shared.call_bridges();
             self.read_damaged(shared);
         }
-        shared.state().core.abandon();
+        let mut state = shared.state();
+        state.core.abandon();
+        // Whoever still waits for an answer learns that there will be none.
+        state.replies.clear();
     }
 
     /// Starts to bring back what damaged files have.
@@ -277,6 +281,7 @@ fn do_job(store: &mut Store, job: &Job, clock: &Clock) -> Result<Outcome, StoreE
             Outcome::Compacted
         }
         Job::Load { bridge, from } => Outcome::Loaded { bridge: *bridge, loaded: store.load(*from)? },
+        Job::Operate { id, task } => Outcome::Operated { id: *id, work: store.operate(task, now) },
         Job::Open => Outcome::Opened { found: store.found()?, damage: None },
     })
 }
@@ -331,7 +336,7 @@ fn log_change(outcome: &Outcome, was_failing: bool) -> bool {
             }
             true
         }
-        Outcome::Loaded { .. } | Outcome::Compacted => was_failing,
+        Outcome::Loaded { .. } | Outcome::Compacted | Outcome::Operated { .. } => was_failing,
         Outcome::Opened { .. }
         | Outcome::Committed { .. }
         | Outcome::Saved { .. }

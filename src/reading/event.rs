@@ -19,6 +19,7 @@ pub struct Event {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// Readings of a device will never arrive. Only read back from files of earlier versions, which did
     /// not tell the time of it; a stored event is known by the place of its kind in this list, so this
@@ -87,6 +88,7 @@ pub struct Loss {
 
 /// Whose readings or messages were lost.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Whose {
     /// A device's readings, all within a range of its numbers; the rest of the range was delivered
     /// before, or is still to come.
@@ -118,6 +120,8 @@ pub enum GapReason {
     Corrupt,
     /// A cloud refused them for good.
     Refused,
+    /// An operator gave them up.
+    Purged,
 }
 
 impl GapReason {
@@ -130,6 +134,7 @@ impl GapReason {
             Self::Expired => "expired",
             Self::Corrupt => "corrupt",
             Self::Refused => "refused",
+            Self::Purged => "purged",
         }
     }
 }

@@ -14,3 +14,4 @@ mod kill;
 mod load;
 mod outage;
 mod path;
+mod queue_commands;

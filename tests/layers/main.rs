@@ -63,6 +63,8 @@ const LAYERS: &[(&str, Layer)] = &[
     ("queue::held", Layer::Pure),
     ("queue::ranges", Layer::Pure),
     ("queue::job", Layer::Pure),
+    ("queue::operate", Layer::Pure),
+    ("queue::portable", Layer::Pure),
     ("queue::salvage", Layer::Part),
     ("queue::salvage::index", Layer::Pure),
     ("queue::salvage::log", Layer::Pure),

@@ -12,6 +12,11 @@ const MAX_NAME_CHARS: usize = 44;
 /// Most devices shown per port.
 const MAX_DEVICES: usize = 8;
 
+/// Renders the queue's part of `status`, and what waits for each bridge.
+pub(crate) fn render_queue(status: &Status) -> String {
+    [queue(&status.queue), vec![String::new()], bridges(&status.bridges)].concat().join("\n")
+}
+
 /// Renders `status`, a line feed at the end of each line.
 pub(super) fn render(status: &Status) -> String {
     let mut lines = vec![head(status), String::new()];
@@ -82,6 +87,7 @@ fn queue(queue: &Queue) -> Vec<String> {
         (QueueState::Full, _) => "FULL",
     };
     let dropped = &queue.dropped;
+    let purged = if dropped.purged > 0 { format!(", {} purged", dropped.purged) } else { String::new() };
     vec![
         format!(
             "Queue: {state}; {} waiting ({} in memory only), {} on disk, oldest {}",
@@ -91,7 +97,7 @@ fn queue(queue: &Queue) -> Vec<String> {
             seconds(queue.oldest_age_s),
         ),
         format!(
-            "  {} accepted = {} delivered + {} dropped ({} full, {} expired, {} corrupt, {} refused) + {} waiting",
+            "  {} accepted = {} delivered + {} dropped ({} full, {} expired, {} corrupt, {} refused{purged}) + {} waiting",
             queue.accepted,
             queue.delivered,
             dropped.total(),

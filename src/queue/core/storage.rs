@@ -15,9 +15,8 @@ use super::{
 };
 
 impl<T> Core<T> {
-    /// When the storage thread must look again, if nothing else happens; `None` for never.
-    #[must_use]
-    pub fn wake_at(&self) -> Option<i64> {
+    /// When the storage thread must look again, operators left aside; `None` for never.
+    pub(super) fn due_at(&self) -> Option<i64> {
         if self.stopping == Stopping::CommitAll {
             return Some(i64::MIN);
         }
@@ -31,8 +30,8 @@ impl<T> Core<T> {
     }
 
     /// When something must be written.
-    fn write_due(&self) -> Option<i64> {
-        let at_once = (self.held.volatile_bytes() >= COMMIT_BYTES).then_some(i64::MIN);
+    pub(super) fn write_due(&self) -> Option<i64> {
+        let at_once = (self.held.volatile_bytes() >= COMMIT_BYTES || self.hurries()).then_some(i64::MIN);
         let commit = self.held.first_deadline();
         // A save that need not wait long is part of the commit: it costs a page instead of three.
         let save = self.save_due.map(|save| match commit {
@@ -54,6 +53,10 @@ impl<T> Core<T> {
     pub fn next_job(&mut self, now: i64) -> Next {
         if self.stopping == Stopping::Done {
             return Next::Stop;
+        }
+        if let Some(job) = self.operator_job(now) {
+            self.busy_since = Some(now);
+            return Next::Do(job);
         }
         let wake_at = self.wake_at();
         if wake_at.is_none_or(|due| due > now) {
@@ -77,8 +80,10 @@ impl<T> Core<T> {
         let write = self.stopping == Stopping::CommitAll || due(self.write_due());
         let commit = self.stopping == Stopping::CommitAll
             || due(self.held.first_deadline())
-            || self.held.volatile_bytes() >= COMMIT_BYTES;
+            || self.held.volatile_bytes() >= COMMIT_BYTES
+            || self.hurries();
         if write && commit {
+            self.operator.hurry = false;
             let (entries, end) = self.held.begin_writing();
             self.committing = end;
             return Some(Job::Commit { entries, save: self.save_with_commit(now) });
@@ -125,7 +130,7 @@ impl<T> Core<T> {
         Save { marks: Some(Box::new(marks)), ..outline }
     }
 
-    fn outline(&self) -> Save {
+    pub(super) fn outline(&self) -> Save {
         let done_below = self.cursors.iter().map(Cursor::prefix).min().unwrap_or(0);
         // A bridge's own prefix may lie beyond that of another.
         let beyond = |cursor: &Cursor| {
@@ -177,8 +182,10 @@ impl<T> Core<T> {
             }
             Outcome::Compacted => {}
             Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded, now),
+            Outcome::Operated { id, work } => self.operated(id, work, now),
             Outcome::Failed { job, error } => self.failed(job, error, now),
-            Outcome::Replaced { damage, .. } => {
+            Outcome::Replaced { job, damage } => {
+                self.unanswered(&job, &damage.reason);
                 self.not_written();
                 self.replaced(damage, now);
             }
@@ -215,6 +222,7 @@ impl<T> Core<T> {
     }
 
     fn failed(&mut self, job: Job, error: String, now: i64) {
+        self.unanswered(&job, &error);
         match job {
             Job::Open => self.refused_by_disk(error, now),
             Job::Commit { save, .. } => {
@@ -227,7 +235,7 @@ impl<T> Core<T> {
                 self.refused_by_disk(error, now);
             }
             // There is no hurry.
-            Job::Compact => {}
+            Job::Compact | Job::Operate { .. } => {}
             Job::Load { bridge, .. } => {
                 self.unreadable = Some(Trouble::new(self.unreadable.as_ref(), error, now));
                 if let Some(cursor) = self.cursors.get_mut(bridge) {

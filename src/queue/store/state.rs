@@ -20,12 +20,16 @@ const DONE: &str = "done:";
 /// later readings follow from the chunks.
 pub(super) const BOARDS_UPTO: &str = "boards_upto";
 
+/// The counter of what operators gave up.
+pub(super) const PURGED: &str = "dropped:purged";
+
 pub(super) fn dropped_state(dropped: &Dropped) -> Vec<(String, i64)> {
     let counters = [
         ("dropped:full", dropped.full),
         ("dropped:expired", dropped.expired),
         ("dropped:corrupt", dropped.corrupt),
         ("dropped:refused", dropped.refused),
+        (PURGED, dropped.purged),
     ];
     counters.into_iter().map(|(key, value)| (key.to_owned(), signed(value))).collect()
 }
@@ -102,6 +106,7 @@ pub fn ledger_of(state: &BTreeMap<String, i64>) -> Ledger {
         expired: counter("dropped:expired"),
         corrupt: counter("dropped:corrupt"),
         refused: counter("dropped:refused"),
+        purged: counter(PURGED),
     };
     let delivered = counter("delivered");
     Ledger { accepted: delivered + dropped.total(), delivered, dropped }
