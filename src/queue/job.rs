@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::queue::types::Resume;
+use crate::queue::types::{Found, Resume};
 use crate::reading::{Body, DeviceName, GapReason, Uid};
 use crate::status::Dropped;
 
@@ -23,6 +23,8 @@ pub enum Next {
 /// A piece of work with the file.
 #[derive(Debug)]
 pub enum Job {
+    /// Open the file, which could not be opened before.
+    Open,
     /// Make these entries durable (perhaps none) and save the rest along with them.
     Commit {
         /// Position and body, in order.
@@ -44,21 +46,47 @@ pub enum Job {
 /// What goes into the file besides entries.
 #[derive(Clone, Debug)]
 pub struct Save {
-    /// Chunks that end below this position are done with everywhere.
+    /// All below this position is done with everywhere.
+    pub done_below: u64,
+    /// See [`super::types::Ledger`].
+    pub dropped: Dropped,
+    /// What need not be written each time.
+    pub marks: Option<Marks>,
+}
+
+/// What a crash may set back a little: copies are sent, and numbers are found again in the chunks.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    /// Chunks that end below this position are not needed any more: neither their entries, nor the
+    /// boards' numbers in them.
     pub delete_below: u64,
     /// First position that is not done, per bridge.
     pub cursors: Vec<u64>,
     /// See [`super::types::Ledger`].
     pub delivered: u64,
-    /// See [`super::types::Ledger`].
-    pub dropped: Dropped,
-    /// Boards whose numbers changed.
-    pub boards: BTreeMap<(Uid, u32), Resume>,
+    /// The boards' numbers, where they may be written.
+    pub boards: Option<Boards>,
+}
+
+/// The boards' numbers as of a moment in which all that they speak of is durable or delivered.
+#[derive(Clone, Debug)]
+pub struct Boards {
+    /// Those that changed.
+    pub changed: BTreeMap<(Uid, u32), Resume>,
+    /// The numbers are those of all readings below this position.
+    pub upto: u64,
 }
 
 /// What came of a job.
 #[derive(Debug)]
 pub enum Outcome {
+    /// The file is open at last.
+    Opened {
+        /// What stands in it.
+        found: Found,
+        /// What was wrong with the one that was there, if it had to be set aside.
+        damage: Option<Damage>,
+    },
     /// The entries are durable.
     Committed {
         /// The highest position in a chunk now, if there is one.
@@ -95,11 +123,18 @@ pub enum Outcome {
     Replaced {
         /// The job that met the damage.
         job: Job,
-        /// The damaged file's new name.
-        path: String,
         /// What was wrong.
-        reason: String,
+        damage: Damage,
     },
+}
+
+/// A file that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Its new name.
+    pub path: String,
+    /// What was wrong with it.
+    pub reason: String,
 }
 
 /// Entries read from disk.

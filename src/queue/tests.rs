@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+mod trouble;
+
 use super::core::Core;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
@@ -103,6 +105,7 @@ impl Rig {
     fn perform(&mut self, job: &Job) {
         let store = self.store.as_mut().unwrap();
         let outcome = match job {
+            Job::Open => Outcome::Opened { found: store.found().unwrap(), damage: None },
             Job::Commit { entries, save } => {
                 let Done { last, evicted, full } = store.commit(entries, save, self.now, OFFSET).unwrap();
                 Outcome::Committed { last, evicted, full }
@@ -353,6 +356,46 @@ fn boards_resume_where_the_committed_readings_end() {
     assert_eq!(rig.core.resume(&uid, 7), Some(Resume { next: 6, dropped: 3 }));
     rig.crash();
     assert_eq!(rig.core.resume(&uid, 7), Some(Resume { next: 5, dropped: 3 }));
+}
+
+#[test]
+fn boards_numbers_are_found_in_the_chunks_that_no_save_has_covered() {
+    let uid = Uid::new(&[1, 2, 3, 4]).unwrap();
+    let mut rig = Rig::late();
+    rig.core.set_resume(&uid, 7, Resume { next: 0, dropped: 3 }, 0);
+    for seq in 0..50 {
+        rig.push(seq, 3).unwrap();
+        rig.now += 250_000;
+        rig.work();
+        // Delivered at once, so that the chunk itself could go.
+        for bridge in 0..BRIDGES {
+            for (position, _) in rig.take(bridge, 100) {
+                rig.core.done(bridge, position, rig.now);
+            }
+        }
+        rig.crash();
+        assert_eq!(rig.core.resume(&uid, 7), Some(Resume { next: seq + 1, dropped: 3 }));
+    }
+}
+
+#[test]
+fn a_save_between_commits_does_not_speak_of_readings_that_are_not_durable() {
+    let uid = Uid::new(&[1, 2, 3, 4]).unwrap();
+    let mut rig = Rig::new(Settings { commit_within_us: 60_000_000, ..settings(false) }, limits());
+    for seq in 0..10 {
+        rig.push(seq, 1).unwrap();
+    }
+    rig.now = 60_000_000;
+    rig.work();
+    for (position, _) in rig.take(0, 5) {
+        rig.core.done(0, position, rig.now);
+    }
+    rig.push(10, 1).unwrap();
+    rig.now += 2_000_000;
+    rig.work();
+    assert!(!rig.safe.contains(&10));
+    rig.crash();
+    assert_eq!(rig.core.resume(&uid, 7).map(|resume| resume.next), Some(10));
 }
 
 #[test]

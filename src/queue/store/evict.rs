@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use crate::queue::job::{Evicted, EvictedEntry};
+use crate::queue::job::{Evicted, EvictedEntry, Save};
 use crate::queue::schema::PAGE_BYTES;
 use crate::reading::{Body, GapReason};
+use crate::status::Dropped;
 
 use super::row::{COLUMNS, ChunkRow};
 use super::{Boot, Limits, signed, unsigned};
@@ -66,6 +67,17 @@ pub(super) fn evict_first(
     let entries = entries.iter().map(|(position, body)| summary(*position, body)).collect();
     evicted.push(Evicted { last: chunk.last, reason, entries, unreadable });
     Ok(true)
+}
+
+/// The counters of `save`, and what was given up since.
+pub(super) fn with_evicted(save: &Save, evicted: &[Evicted]) -> Dropped {
+    let mut dropped = save.dropped;
+    for chunk in evicted {
+        let lost = chunk.entries.iter().filter(|entry| entry.counts && entry.position >= save.done_below);
+        *dropped.by_reason(chunk.reason) += lost.count() as u64;
+        dropped.corrupt += chunk.unreadable;
+    }
+    dropped
 }
 
 pub(super) fn summary(position: u64, body: &Body) -> EvictedEntry {
