@@ -72,9 +72,8 @@ impl Scene {
     }
 
     fn wait_ok(&self) {
-        wait_for("the queue to recover", RECOVERS_WITHIN, || {
-            self.gateway.status().is_some_and(|status| !is(&status, "degraded"))
-        });
+        let what = "the queue to recover";
+        self.gateway.wait_status_for(what, RECOVERS_WITHIN, |status| !is(status, "degraded"));
     }
 
     fn wait_safe(&self) {
@@ -104,13 +103,13 @@ impl Scene {
     fn end(mut self) -> u64 {
         self.board.stop();
         let acknowledged = self.board.ids("acknowledged");
-        wait_for("everything acknowledged to be in the cloud", PATIENCE, || self.log.has(&acknowledged));
+        self.gateway
+            .wait_status("everything acknowledged to be in the cloud", |_| self.log.has(&acknowledged));
         let status = self.gateway.wait_status("an empty queue", |status| status["queue"]["readings"] == 0);
         assert_account(&status);
         assert_eq!(status["queue"]["state"], "ok", "{status}");
         compare(&acknowledged, &self.log.readings());
-        let mut numbers = numbers(&self.log, "lines");
-        numbers.dedup();
+        let numbers = numbers(&self.log, "lines");
         let missing = self.lines.said() - numbers.len() as u64;
         assert_eq!(dropped(&status), missing, "{status}");
         let told = || -> u64 {
@@ -210,7 +209,7 @@ fn a_gateway_starts_on_a_full_disk() {
 
 #[test]
 fn a_gateway_starts_on_a_read_only_disk() {
-    started_on_a_disk_that_refuses("read", Disk::read_only, Disk::writable);
+    started_on_a_disk_that_refuses("ead-only", Disk::read_only, Disk::writable);
 }
 
 #[test]
@@ -227,7 +226,7 @@ fn a_backlog_on_a_disk_that_is_read_only_at_the_start_arrives_once_it_is_writabl
 
     scene.disk.read_only();
     scene.gateway.resume();
-    scene.wait_degraded("read");
+    scene.wait_degraded("ead-only");
     scene.cloud.resume();
     // Another board, so that nothing is asked of the order of the two.
     scene.board = board(scene.dir.path(), "board", &["--seconds", "3600", "--uid", "0099"]);

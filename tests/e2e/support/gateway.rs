@@ -5,11 +5,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{PATIENCE, Process, wait_for};
+use super::{LOOK_AGAIN, PATIENCE, Process, pause};
 
 /// The program under test.
 pub(crate) fn serialgate() -> Command {
@@ -93,12 +93,27 @@ impl Gateway {
     }
 
     pub(crate) fn wait_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let mut last = None;
-        wait_for(what, PATIENCE, || {
-            last = self.status();
-            last.as_ref().is_some_and(&condition)
-        });
-        last.unwrap()
+        self.wait_status_for(what, PATIENCE, condition)
+    }
+
+    pub(crate) fn wait_status_for(
+        &self,
+        what: &str,
+        limit: Duration,
+        condition: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let start = Instant::now();
+        loop {
+            let status = self.status();
+            if let Some(status) = &status
+                && condition(status)
+            {
+                return status.clone();
+            }
+            let said = status.as_ref().map(|status| [&status["queue"], &status["bridges"]]);
+            assert!(start.elapsed() < limit, "waited {limit:?} for {what}; {said:?}\n{}", self.log());
+            pause(LOOK_AGAIN);
+        }
     }
 
     /// Waits until the port at that place in the configuration is in `state`.

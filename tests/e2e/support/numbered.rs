@@ -1,5 +1,6 @@
 //! A device that prints JSON lines, each with a number and a text that does not compress.
 
+use std::collections::HashSet;
 use std::iter::repeat_with;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -45,11 +46,12 @@ impl Numbered {
     }
 }
 
-/// The numbers of device `name` that have arrived, in order.
+/// The numbers of device `name` that have arrived, in the order in which they came first.
 pub(crate) fn numbers(log: &Log, name: &str) -> Vec<u64> {
     let readings = log.readings();
     let of_it = readings.iter().filter(|reading| reading.device == name);
-    of_it.map(|reading| reading.json["n"].as_u64().unwrap()).collect()
+    let mut seen = HashSet::new();
+    of_it.map(|reading| reading.json["n"].as_u64().unwrap()).filter(|n| seen.insert(*n)).collect()
 }
 
 /// How long the lines of device `name` from number `from` on took to arrive, in seconds; the longest.
