@@ -26,6 +26,7 @@ use crate::reading::{Body, MessageId, Uid};
 use crate::status;
 use crate::topic::{Forward, Topics};
 
+pub mod ballast;
 pub mod chunk;
 pub mod core;
 pub mod cursor;

@@ -41,6 +41,12 @@ pub const SAVE_WITHIN_US: i64 = 1_000_000;
 pub const SAVE_IDLE_US: i64 = 60_000_000;
 /// A save waits so long for a commit that it can be part of, in microseconds.
 pub const SAVE_WAITS_US: i64 = 250_000;
+/// The file is made smaller from this size on, in bytes …
+pub const COMPACT_FROM: u64 = 4 * 1024 * 1024;
+/// … when its content takes no more than this, in bytes: so much is written for it.
+pub const COMPACT_CONTENT: u64 = 1024 * 1024;
+/// And when that has been so for this time, in microseconds.
+pub const COMPACT_AFTER_US: i64 = 10_000_000;
 /// Every so many commits cursors, counters and board numbers are saved along: opening reads as many
 /// chunks to find the boards' numbers.
 pub const COMMITS_PER_SAVE: u32 = 16;
@@ -70,6 +76,8 @@ pub struct Core<T> {
     unsaved_acks: u32,
     unsaved_commits: u32,
     save_due: Option<i64>,
+    /// When the file is to be made as small as its content.
+    compact_at: Option<i64>,
     full: bool,
     stopping: Stopping,
     /// Since when the storage thread has been at its present job.
@@ -110,6 +118,7 @@ impl<T> Core<T> {
             unsaved_acks: 0,
             unsaved_commits: 0,
             save_due: None,
+            compact_at: None,
             full: false,
             stopping: Stopping::No,
             busy_since: None,

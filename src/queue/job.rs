@@ -34,6 +34,8 @@ pub enum Job {
     },
     /// Save cursors and counters; losing this costs duplicates at most, so it need not be synced.
     Save(Save),
+    /// Give the space that a backlog took back to the file system.
+    Compact,
     /// Read entries from `from` on.
     Load {
         /// Who asks.
@@ -105,6 +107,8 @@ pub enum Outcome {
         /// The file is at its limit.
         full: bool,
     },
+    /// The file is as small as its content.
+    Compacted,
     /// Entries were read.
     Loaded {
         /// Who asked.

@@ -229,6 +229,24 @@ impl Store {
         Ok(used_bytes(&self.db)?)
     }
 
+    /// Size of the file, used or not.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there.
+    pub fn size_bytes(&self) -> Result<u64, StoreError> {
+        Ok(pages_of(&self.db, "page_count")? * u64::from(PAGE_BYTES))
+    }
+
+    /// Gives the file system back what is not used. Writes what is used once more: for small content.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the file is as it was then.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        self.db.execute_batch("VACUUM")?;
+        // The file is cut off when the log is written back. The log itself keeps its size.
+        Ok(self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?)
+    }
+
     fn limit_pages(&self) -> Result<(), StoreError> {
         let pages = self.limits.content_bytes() / u64::from(PAGE_BYTES);
         let present = pages_of(&self.db, "page_count")?;

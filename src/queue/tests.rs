@@ -13,7 +13,7 @@ mod trouble;
 use super::core::Core;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
-use super::types::{Full, Resume, Safe, Settings};
+use super::types::{File, Full, Resume, Safe, Settings};
 use super::*;
 use crate::clock::Offset;
 use crate::reading::{EventKind, GapReason, MessageId, Reading, Stamp, Value};
@@ -105,6 +105,10 @@ impl Rig {
     fn perform(&mut self, job: &Job) {
         let store = self.store.as_mut().unwrap();
         let outcome = match job {
+            Job::Compact => {
+                store.compact().unwrap();
+                Outcome::Compacted
+            }
             Job::Open => Outcome::Opened { found: store.found().unwrap(), damage: None },
             Job::Commit { entries, save } => {
                 let Done { last, evicted, full } = store.commit(entries, save, self.now, OFFSET).unwrap();
@@ -118,7 +122,9 @@ impl Rig {
                 Outcome::Loaded { bridge: *bridge, loaded: store.load(*from).unwrap() }
             }
         };
+        let (bytes, size) = (store.used_bytes().unwrap(), store.size_bytes().unwrap());
         self.core.finished(outcome, self.now);
+        self.core.observe(File { bytes, size, ..File::default() }, self.now);
         self.note_safe();
     }
 
@@ -274,6 +280,38 @@ fn fill_up(max_bytes: u64) {
     assert_eq!(seqs, (first..600).collect::<Vec<_>>());
     assert!(lost <= first, "{lost} told of {first}");
     assert!(status.dropped.full == first);
+}
+
+#[test]
+fn the_file_shrinks_after_a_big_drain() {
+    let mut rig = Rig::late();
+    for seq in 0..120 {
+        let noise: String = (0..60_000).map(|_| char::from(fastrand::u8(33..127))).collect();
+        let Body::Reading(mut reading) = reading(seq) else { unreachable!() };
+        reading.values.push(("noise".into(), Value::Text(noise.into())));
+        rig.core.push(Arc::new(Body::Reading(reading)), 1, None, rig.now).unwrap();
+        rig.now += 300_000;
+        rig.work();
+    }
+    let file = rig.dir.path().join("q.db");
+    let size = || std::fs::metadata(&file).unwrap().len();
+    rig.store.as_ref().unwrap().compact().unwrap();
+    assert!(size() > 5 << 20, "{} bytes hold the backlog", size());
+    for _ in 0..200 {
+        for (position, _) in rig.take(0, 10) {
+            rig.core.done(0, position, rig.now);
+        }
+        assert_eq!(rig.core.take(1, 1000, rig.now, |_| false), []);
+        rig.now += 2_000_000;
+        rig.work();
+    }
+    assert_eq!(rig.core.status(rig.now).readings, 0);
+    assert!(size() < 100_000, "{} bytes for nothing", size());
+    let log = std::fs::metadata(rig.dir.path().join("q.db-wal")).unwrap().len();
+    assert!(log >= 4_000_000, "the log keeps its size, not {log}");
+    rig.crash();
+    rig.push(1000, 1).unwrap();
+    assert_eq!(rig.take(0, 10).len(), 1);
 }
 
 #[test]

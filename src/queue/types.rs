@@ -123,6 +123,8 @@ impl Found {
 pub struct File {
     /// Bytes in use.
     pub bytes: u64,
+    /// Bytes of the file, used or not.
+    pub size: u64,
     /// When its oldest entry was taken, on the present boot's clock.
     pub oldest: Option<i64>,
     /// Bytes that the storage thread has written since the start.

@@ -8,7 +8,10 @@ use crate::queue::types::{File, Found, Safe};
 use crate::reading::{Body, Event, EventKind, Stamp};
 
 use super::disk::{Disk, Trouble};
-use super::{COMMIT_BYTES, COMMITS_PER_SAVE, Core, SAVE_WAITS_US, Stopping};
+use super::{
+    COMMIT_BYTES, COMMITS_PER_SAVE, COMPACT_AFTER_US, COMPACT_CONTENT, COMPACT_FROM, Core, SAVE_WAITS_US,
+    Stopping,
+};
 
 impl<T> Core<T> {
     /// When the storage thread must look again, if nothing else happens; `None` for never.
@@ -19,7 +22,9 @@ impl<T> Core<T> {
         }
         match &self.disk {
             Disk::Unopened(trouble) => Some(trouble.retry_at),
-            Disk::Well | Disk::Failing(_) => [self.write_due(), self.load_due()].into_iter().flatten().min(),
+            Disk::Well | Disk::Failing(_) => {
+                [self.write_due(), self.load_due(), self.compact_at].into_iter().flatten().min()
+            }
         }
     }
 
@@ -70,7 +75,8 @@ impl<T> Core<T> {
         let mut cursors = self.cursors.iter_mut().enumerate();
         match cursors.find(|(_, cursor)| may_load && cursor.wants_load()) {
             Some((bridge, cursor)) => Next::Do(Job::Load { bridge, from: cursor.begin_load() }),
-            None => Next::Do(Job::Save(self.save(self.held.volatile_bytes() == 0))),
+            None if write => Next::Do(Job::Save(self.save(self.held.volatile_bytes() == 0))),
+            None => Next::Do(Job::Compact),
         }
     }
 
@@ -131,6 +137,7 @@ impl<T> Core<T> {
                 self.forget(evicted);
                 self.disk_last = last;
             }
+            Outcome::Compacted => {}
             Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded),
             Outcome::Failed { job, error } => self.failed(job, error, now),
             Outcome::Replaced { damage, .. } => {
@@ -181,6 +188,8 @@ impl<T> Core<T> {
                 self.not_saved(save, now);
                 self.refused_by_disk(error, now);
             }
+            // There is no hurry.
+            Job::Compact => {}
             Job::Load { bridge, .. } => {
                 self.unreadable = Some(Trouble::new(self.unreadable.as_ref(), error, now));
                 if let Some(cursor) = self.cursors.get_mut(bridge) {
@@ -291,7 +300,11 @@ impl<T> Core<T> {
     }
 
     /// Takes what the storage thread saw of the file.
-    pub fn observe(&mut self, file: File) {
+    pub fn observe(&mut self, file: File, now: i64) {
         self.file = file;
+        let wasted = file.size >= COMPACT_FROM && file.bytes <= COMPACT_CONTENT.min(file.size / 4);
+        // After a try that did not help, not before the next pause.
+        self.compact_at =
+            wasted.then(|| self.compact_at.filter(|at| *at > now).unwrap_or(now + COMPACT_AFTER_US));
     }
 }
