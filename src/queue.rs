@@ -181,7 +181,7 @@ impl Queue {
                 }
                 (core, Some(opened))
             }
-            Err(StoreError::Disk(error)) => {
+            Err(StoreError::Disk(error) | StoreError::Unreadable(error)) => {
                 tracing::error!(
                     error,
                     "the queue file cannot be opened now: readings stay in memory until it can"

@@ -18,6 +18,7 @@ mod error;
 mod evict;
 mod found;
 mod load;
+mod probe;
 mod row;
 mod state;
 

@@ -48,9 +48,9 @@ impl Place {
     /// Opens the file; a damaged one is set aside and a new one begun.
     ///
     /// # Errors
-    /// [`StoreError::Disk`] or [`StoreError::Refused`].
+    /// Every [`StoreError`] but [`StoreError::Damaged`].
     pub fn open(&mut self) -> Result<Opened, StoreError> {
-        match self.open_once() {
+        match self.open_once().map_err(|error| error.or_unreadable(&self.path)) {
             Err(StoreError::Damaged(reason)) => {
                 let damage = set_aside(&self.path, reason)?;
                 let (store, found) = self.open_once()?;
@@ -130,7 +130,7 @@ impl Worker {
     }
 
     fn perform(&mut self, job: Job) -> Outcome {
-        let mut result = self.attempt(&job);
+        let mut result = self.attempt(&job).map_err(|error| error.or_unreadable(&self.place.path));
         if matches!(result, Err(StoreError::Disk(_))) && self.ballast.give_up() {
             result = self.attempt(&job);
         }
@@ -141,18 +141,23 @@ impl Worker {
                 }
                 outcome
             }
-            Err(StoreError::Disk(error)) if self.gives_nothing_back(&job) => self.replace(job, error),
-            Err(StoreError::Disk(error) | StoreError::Refused(error)) => Outcome::Failed { job, error },
+            // Whatever it says about reading.
+            Err(StoreError::Disk(error)) if matches!(job, Job::Load { .. }) && self.gives_nothing_back() => {
+                self.replace(job, error)
+            }
+            Err(StoreError::Unreadable(error)) if self.gives_nothing_back() => self.replace(job, error),
+            Err(StoreError::Disk(error) | StoreError::Unreadable(error) | StoreError::Refused(error)) => {
+                Outcome::Failed { job, error }
+            }
             Err(StoreError::Damaged(reason)) => self.replace(job, reason),
         }
     }
 
     /// Whether the disk has refused to read for so long that it will not do so any more. What waits
     /// behind the bad place would wait for ever.
-    fn gives_nothing_back(&mut self, job: &Job) -> bool {
-        let reading = matches!(job, Job::Load { .. });
-        self.unreadable += u32::from(reading);
-        reading && self.unreadable > READ_TRIES
+    fn gives_nothing_back(&mut self) -> bool {
+        self.unreadable += 1;
+        self.unreadable > READ_TRIES
     }
 
     fn attempt(&mut self, job: &Job) -> Result<Outcome, StoreError> {

@@ -153,6 +153,11 @@ static int read_fails(int64_t at, size_t n) {
     return at < to && at + (int64_t)n > from && fails(control->read_errno);
 }
 
+ssize_t read(int fd, void *bytes, size_t n) {
+    REAL(ssize_t, "read", int, void *, size_t);
+    return is_meant_fd(fd) && read_fails(lseek(fd, 0, SEEK_CUR), n) ? -1 : real(fd, bytes, n);
+}
+
 #define PREAD(function, offset)                                  \
     ssize_t function(int fd, void *bytes, size_t n, offset at) { \
         REAL(ssize_t, #function, int, void *, size_t, offset);   \
