@@ -26,9 +26,11 @@ use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings, Taken};
 
 mod disk;
 mod report;
+mod salvage;
 mod storage;
 
 use disk::{Disk, Trouble};
+use salvage::Owed;
 
 /// Commit as soon as so much is held that was not committed, in bytes.
 pub const COMMIT_BYTES: usize = 64 * 1024;
@@ -66,6 +68,8 @@ pub struct Core<T> {
     gaps: Gaps,
     /// Refused by one bridge while another still wants them.
     refused: BTreeSet<u64>,
+    /// Damaged files that are being read.
+    owed: Vec<Owed>,
     disk: Disk,
     /// What the disk said when it was last asked to give something back, while it does not.
     unreadable: Option<Trouble>,
@@ -111,6 +115,7 @@ impl<T> Core<T> {
             boards_upto: 0,
             gaps: Gaps::default(),
             refused: BTreeSet::new(),
+            owed: Vec::new(),
             disk: Disk::Well,
             unreadable: None,
             disk_last: found.on_disk,
@@ -151,7 +156,7 @@ impl<T> Core<T> {
     /// [`Full`] when there is no room; nothing was taken then and `ticket` is gone.
     pub fn push(&mut self, body: Arc<Body>, wants: u32, ticket: Option<T>, now: i64) -> Result<(), Full> {
         let refused = self.full && self.settings.keep_oldest && body.counts();
-        if wants != 0 && (refused || !self.make_room(&body, ticket.is_some())) {
+        if wants != 0 && (refused || !self.make_room(&body, ticket.is_some(), now)) {
             return Err(Full);
         }
         self.note_board(&body, now);
@@ -168,7 +173,7 @@ impl<T> Core<T> {
 
     /// Sees that `body` fits in memory. Who hears whether it is safe can keep it and try again; for
     /// others the oldest of their kind give way, unless the oldest are to be kept.
-    fn make_room(&mut self, body: &Body, ticketed: bool) -> bool {
+    fn make_room(&mut self, body: &Body, ticketed: bool, now: i64) -> bool {
         while !self.held.has_room(body, self.settings.memory_bytes) {
             if ticketed || self.settings.keep_oldest || !body.counts() {
                 return false;
@@ -177,24 +182,19 @@ impl<T> Core<T> {
             let idle = |position| !cursors.iter().any(|cursor| cursor.is_out(position));
             let Some(given_up) = self.held.give_up_oldest(idle) else { return false };
             self.ledger.dropped.full += 1;
-            self.note_gap(&given_up, GapReason::Full);
+            self.gaps.add(&given_up, GapReason::Full, now);
         }
         true
     }
 
-    fn note_gap(&mut self, body: &Body, reason: GapReason) {
-        if let Body::Reading(reading) = body {
-            self.gaps.add(&reading.device, reason, reading.seq);
-        }
-    }
-
     /// Counts an entry that found no room, and tells of it as soon as there is some.
-    pub fn refuse(&mut self, body: &Body) {
+    pub fn refuse(&mut self, body: &Body, now: i64) {
         if body.counts() {
             self.ledger.accepted += 1;
             self.ledger.dropped.full += 1;
+            self.save_by(now + SAVE_IDLE_US);
         }
-        self.note_gap(body, GapReason::Full);
+        self.gaps.add(body, GapReason::Full, now);
     }
 
     /// Where the link to a board resumes; `None` for a boot of it that we never saw.
@@ -288,9 +288,8 @@ impl<T> Core<T> {
     /// as dropped rather than delivered, even if another bridge had it acknowledged.
     pub fn refused(&mut self, index: usize, position: u64, body: &Body, now: i64) {
         self.refused.insert(position);
-        self.note_gap(body, GapReason::Refused);
+        self.gaps.add(body, GapReason::Refused, now);
         self.done(index, position, now);
-        self.tell_gaps(now);
     }
 
     /// Bridge `index` has `position` acknowledged.

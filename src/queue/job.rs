@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::queue::types::{Found, Resume};
-use crate::reading::{Body, DeviceName, GapReason, Uid};
+use crate::reading::{Body, GapReason, Uid};
 use crate::status::Dropped;
 
 /// What the storage thread is to do.
@@ -141,6 +141,17 @@ pub struct Damage {
     pub reason: String,
 }
 
+/// What a damaged file has given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Where it is.
+    pub path: String,
+    /// Readings that came back.
+    pub recovered: u64,
+    /// Readings that it had and that did not come back, as far as that can be told from it.
+    pub missing: u64,
+}
+
 /// Entries read from disk.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -159,19 +170,8 @@ pub struct Evicted {
     pub last: u64,
     /// Why.
     pub reason: GapReason,
-    /// What was in it.
-    pub entries: Vec<EvictedEntry>,
+    /// What was in it, by position.
+    pub entries: Vec<(u64, Arc<Body>)>,
     /// Readings in it that could not be read.
     pub unreadable: u64,
-}
-
-/// An entry that was given up.
-#[derive(Clone, Debug)]
-pub struct EvictedEntry {
-    /// Where it stood.
-    pub position: u64,
-    /// Whether it counts in the ledger.
-    pub counts: bool,
-    /// Device and number, if it was a reading.
-    pub reading: Option<(DeviceName, u64)>,
 }

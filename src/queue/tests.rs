@@ -11,12 +11,15 @@ use uuid::Uuid;
 mod trouble;
 
 use super::core::Core;
+use super::gaps::QUIET_US;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
 use super::types::{File, Full, Resume, Safe, Settings};
 use super::*;
 use crate::clock::Offset;
-use crate::reading::{EventKind, GapReason, MessageId, Reading, Stamp, Value};
+use crate::reading::{
+    EventKind, GapReason, Loss, Message, MessageId, Properties, Reading, Stamp, Value, Whose,
+};
 
 const OFFSET: Offset = Offset { us: 0, synced: true };
 
@@ -161,9 +164,38 @@ impl Rig {
         all
     }
 
+    /// Lets time pass until all gaps are told, and takes what bridge 0 is told of them.
+    fn told(&mut self) -> Vec<Loss> {
+        self.now += QUIET_US;
+        self.work();
+        let mut told = Vec::new();
+        loop {
+            self.work();
+            let taken = self.core.take(0, 100, self.now, |_| true);
+            if taken.is_empty() && !self.core.has_entries(0) && !self.pending_load() {
+                return told;
+            }
+            for entry in taken {
+                if let Body::Event(event) = &*entry.body
+                    && let EventKind::Lost(loss) = &event.kind
+                {
+                    told.push(loss.clone());
+                }
+                self.core.done(0, entry.position, self.now);
+            }
+        }
+    }
+
     fn pending_load(&self) -> bool {
         self.core.wake_at().is_some_and(|due| due <= self.now)
     }
+}
+
+/// The event that tells of readings made by [`reading`].
+fn told_of((from_seq, to_seq): (u64, u64), lost: u64, reason: GapReason) -> Loss {
+    let at = |seq: u64| Stamp::this_boot(i64::try_from(seq).unwrap());
+    let of = Whose::Device { device: "board-0304".into(), from_seq, to_seq };
+    Loss { of, span: Some((at(from_seq), at(to_seq))), lost, reason }
 }
 
 fn settings(commit_first: bool) -> Settings {
@@ -269,7 +301,7 @@ fn fill_up(max_bytes: u64) {
             match entry.body.as_ref() {
                 Body::Reading(reading) => seqs.push(reading.seq),
                 Body::Event(event) => match &event.kind {
-                    crate::reading::EventKind::Gap { lost: n, .. } => lost += n,
+                    crate::reading::EventKind::Lost(loss) => lost += loss.lost,
                     other => panic!("{other:?}"),
                 },
                 Body::Message(_) => unreachable!(),
@@ -345,12 +377,56 @@ fn what_the_cloud_refuses_is_dropped_and_told_of() {
     assert_eq!(rig.safe.len(), 3, "a board need not keep what no cloud will ever take");
     let ledger = rig.core.ledger();
     assert_eq!((ledger.accepted, ledger.delivered, ledger.dropped.refused, ledger.waiting()), (3, 2, 1, 0));
-    let told = rig.core.take(0, 10, 0, |_| true);
-    let Body::Event(event) = &*told[0].body else { panic!("{told:?}") };
-    assert!(matches!(
-        event.kind,
-        EventKind::Gap { from_seq: 1, to_seq: 1, lost: 1, reason: GapReason::Refused, .. }
-    ));
+    assert_eq!(rig.told(), [told_of((1, 1), 1, GapReason::Refused)]);
+}
+
+#[test]
+fn a_queue_that_stays_full_tells_of_one_gap_per_device_and_minute() {
+    let mut rig = Rig::new(
+        Settings { event_wants: 1, keep_oldest: true, memory_bytes: 40_000, ..settings(false) },
+        limits(),
+    );
+    let mut refused = 0;
+    for seq in 0..300 {
+        rig.failures = 1;
+        if rig.push(seq, 1).is_err() {
+            rig.core.refuse(&reading(seq), rig.now);
+            refused += 1;
+        }
+        rig.now += 10_000;
+    }
+    assert!(refused > 10);
+    rig.failures = 0;
+    rig.now += 60_000_000;
+    rig.work();
+    let told = rig.told();
+    assert_eq!(told, [told_of((300 - refused, 299), refused, GapReason::Full)]);
+    assert_eq!(rig.core.ledger().dropped.full, refused);
+}
+
+#[test]
+fn lost_messages_of_lan_clients_are_told_by_topic() {
+    let mut rig = Rig::new(Settings { event_wants: 1, ..settings(false) }, limits());
+    let message = |topic: &str| {
+        Body::Message(Message {
+            topic: topic.into(),
+            payload: b"x".to_vec().into(),
+            qos: 0,
+            retain: false,
+            properties: Properties::default(),
+        })
+    };
+    for topic in ["a", "b", "a"] {
+        rig.core.refuse(&message(topic), rig.now);
+    }
+    let loss = |topic: &str, lost| Loss {
+        of: Whose::Topic(topic.into()),
+        span: None,
+        lost,
+        reason: GapReason::Full,
+    };
+    assert_eq!(rig.told(), [loss("a", 2), loss("b", 1)]);
+    assert_eq!((rig.core.ledger().accepted, rig.core.ledger().dropped.full), (3, 3));
 }
 
 #[test]
@@ -371,7 +447,7 @@ fn memory_is_bounded_when_the_disk_refuses() {
     assert_eq!(status.state, crate::status::QueueState::Degraded);
     assert_eq!((status.accepted, status.readings, rig.safe.len()), (u64::from(taken), u64::from(taken), 0));
     // A source that cannot repeat itself: dropped and counted.
-    rig.core.refuse(&reading(taken));
+    rig.core.refuse(&reading(taken), rig.now);
     assert_eq!(rig.core.status(rig.now).dropped.full, 1);
     // The disk is back: everything is committed, nothing was lost.
     rig.now = 60_000_000;
@@ -438,7 +514,7 @@ fn a_save_between_commits_does_not_speak_of_readings_that_are_not_durable() {
 
 #[test]
 fn a_damaged_chunk_is_counted_and_does_not_stop_the_rest() {
-    let mut rig = Rig::late();
+    let mut rig = Rig::new(Settings { event_wants: 1, ..settings(false) }, limits());
     for seq in 0..30 {
         rig.push(seq, 1).unwrap();
         if seq % 10 == 9 {
@@ -455,6 +531,8 @@ fn a_damaged_chunk_is_counted_and_does_not_stop_the_rest() {
     assert_eq!(seqs, (0..10).chain(20..30).collect::<Vec<_>>());
     let status = rig.core.status(rig.now);
     assert_eq!((status.dropped.corrupt, status.readings, status.accepted), (10, 20, 30));
+    let unknown = Loss { of: Whose::Unknown, span: None, lost: 10, reason: GapReason::Corrupt };
+    assert_eq!(rig.told(), [unknown]);
     rig.crash();
     assert_eq!(rig.core.status(rig.now).readings, 20);
 }
