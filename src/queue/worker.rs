@@ -50,7 +50,7 @@ impl Place {
     /// # Errors
     /// Every [`StoreError`] but [`StoreError::Damaged`].
     pub fn open(&mut self) -> Result<Opened, StoreError> {
-        match self.open_once().map_err(|error| error.or_unreadable(&self.path)) {
+        match self.open_once().map_err(|error| error.looked_into(&self.path)) {
             Err(StoreError::Damaged(reason)) => {
                 let damage = set_aside(&self.path, reason)?;
                 let (store, found) = self.open_once()?;
@@ -130,7 +130,7 @@ impl Worker {
     }
 
     fn perform(&mut self, job: Job) -> Outcome {
-        let mut result = self.attempt(&job).map_err(|error| error.or_unreadable(&self.place.path));
+        let mut result = self.attempt(&job);
         if matches!(result, Err(StoreError::Disk(_))) && self.ballast.give_up() {
             result = self.attempt(&job);
         }
@@ -161,11 +161,12 @@ impl Worker {
     }
 
     fn attempt(&mut self, job: &Job) -> Result<Outcome, StoreError> {
-        match (job, &self.store) {
+        let result = match (job, &self.store) {
             (Job::Open, _) => self.open(),
             (_, None) => self.open().and_then(|_| self.perform_open(job)),
             (_, Some(_)) => self.perform_open(job),
-        }
+        };
+        result.map_err(|error| error.looked_into(&self.place.path))
     }
 
     fn perform_open(&mut self, job: &Job) -> Result<Outcome, StoreError> {

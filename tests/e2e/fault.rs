@@ -109,8 +109,9 @@ impl Scene {
         assert_account(&status);
         assert_eq!(dropped(&status), 0, "{status}");
         compare(&acknowledged, &self.log.readings());
-        let numbers = numbers(&self.log, "lines");
-        assert_eq!(numbers, (0..self.lines.said()).collect::<Vec<_>>());
+        let said = self.lines.said();
+        self.gateway.wait_status("all lines", |_| numbers(&self.log, "lines").len() as u64 >= said);
+        assert_eq!(numbers(&self.log, "lines"), (0..said).collect::<Vec<_>>());
         assert_eq!(self.log.events("gap"), [] as [Value; 0]);
         let log = self.gateway.log();
         assert!(log.lines().count() < 60, "{log}");
@@ -143,7 +144,7 @@ fn a_sync_that_hangs_delays_no_reading() {
     eprintln!("slowest line: {near:.3} s to a local client, {far:.3} s to the cloud; board {behind} behind");
     assert!(near < LATENCY_S && far < LATENCY_S, "local {near} s, cloud {far} s");
     // The cloud's answer takes a fraction of a second, and the acknowledgement with it.
-    assert!(behind < RATE as usize, "{behind} readings not acknowledged");
+    assert!(behind < 2 * RATE as usize, "{behind} readings not acknowledged");
     scene.faults.heal();
     scene.wait_ok();
     scene.end();
@@ -242,7 +243,7 @@ fn a_backlog_that_cannot_be_read_for_a_while_arrives_after_that() {
     scene.faults.reads_fail(0..u32::MAX, Errno::EIO);
     scene.cloud.resume();
     scene.gateway.wait_bridge();
-    scene.wait_degraded("I/O error");
+    scene.wait_degraded("output error");
     let from = scene.lines.said();
     scene.lines.say(10);
     wait_for("live lines", PATIENCE, || numbers(&scene.local, "lines").contains(&(from + 9)));

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// Lines of about a kilobyte that does not compress.
-const BACKLOG: u64 = 14_000;
+const BACKLOG: u64 = 20_000;
 /// What that takes on disk, at least, in bytes.
 const BACKLOG_BYTES: u64 = 10 << 20;
 /// What the file may take in the end, in bytes.

@@ -1,4 +1,4 @@
-//! Whether a file that seems damaged cannot be read at all.
+//! What the disk says by itself, where SQLite's word for it is vague or wrong.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -14,15 +14,29 @@ const PIECE_BYTES: usize = 64 * 1024;
 const LOOK_FOR: Duration = Duration::from_secs(1);
 
 impl StoreError {
-    /// Damage in the file at `path`, told apart from a disk that does not give a page back: SQLite
-    /// calls both the same. As far as a short look can tell.
+    /// What went wrong with the file at `path`, after a look at it. Damage is told apart from a disk
+    /// that does not give a page back: SQLite calls both the same.
     #[must_use]
-    pub fn or_unreadable(self, path: &Path) -> Self {
-        let Self::Damaged(reason) = self else { return self };
-        let start = Instant::now();
-        let error = SUFFIXES.iter().find_map(|suffix| read_through(&with_suffix(path, suffix), start).err());
-        error.map_or(Self::Damaged(reason), |error| Self::Unreadable(format!("reading the queue: {error}")))
+    pub fn looked_into(self, path: &Path) -> Self {
+        match self {
+            Self::Damaged(reason) => match read(path) {
+                Ok(()) => Self::Damaged(reason),
+                Err(error) => Self::Unreadable(format!("reading the queue: {error}")),
+            },
+            Self::Disk(vague) => match File::options().append(true).open(path).map_err(|e| e.to_string()) {
+                Err(error) if !vague.contains(&error) && path.exists() => {
+                    Self::Disk(format!("{vague}: {error}"))
+                }
+                _ => Self::Disk(vague),
+            },
+            other => other,
+        }
     }
+}
+
+fn read(path: &Path) -> io::Result<()> {
+    let start = Instant::now();
+    SUFFIXES.iter().try_for_each(|suffix| read_through(&with_suffix(path, suffix), start))
 }
 
 fn read_through(path: &Path, start: Instant) -> io::Result<()> {

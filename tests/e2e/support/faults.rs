@@ -87,11 +87,6 @@ impl Faults {
         }
     }
 
-    /// How many fsyncs were called for.
-    pub(crate) fn syncs(&self) -> u32 {
-        self.get(SYNCS_BEGUN)
-    }
-
     /// Whether one is going on.
     pub(crate) fn is_syncing(&self) -> bool {
         self.get(SYNCS_BEGUN) != self.get(SYNCS_ENDED)
