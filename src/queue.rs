@@ -319,6 +319,13 @@ impl Queue {
         if worker.is_some_and(|worker| worker.join().is_err()) {
             tracing::error!("the storage thread ended with a panic");
         }
+        let readings = self.status().volatile;
+        if readings > 0 {
+            tracing::error!(
+                readings,
+                "the disk did not take what was in memory: lost, except what boards still hold"
+            );
+        }
     }
 }
 
