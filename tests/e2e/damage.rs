@@ -56,7 +56,11 @@ fn after(harm: impl Fn(&Path)) -> (Vec<serde_json::Value>, usize) {
 /// The damaged queue files in `dir`, their logs not counted.
 fn set_aside(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path().display().to_string());
-    names.filter(|name| name.contains("queue.db.damaged-") && !name.ends_with("-wal")).collect()
+    names
+        .filter(|name| {
+            name.contains("queue.db.damaged-") && !name.ends_with("-wal") && !name.ends_with("-salvaged")
+        })
+        .collect()
 }
 
 fn log_of(file: &Path) -> std::path::PathBuf {

@@ -55,13 +55,13 @@ fn after(harm: impl Fn(&Path)) -> Account {
     board.wait_all_acknowledged();
     cloud.resume();
     let status = gateway.wait_status("the damage to be told", |status| {
-        !log.events("salvaged").is_empty() && status["queue"]["readings"] == 0
+        !log.events("salvage").is_empty() && status["queue"]["readings"] == 0
     });
     assert_account(&status);
     gateway.assert_runs();
 
     let quarantine = log.events("quarantine");
-    let salvaged = log.events("salvaged");
+    let salvaged = log.events("salvage");
     assert_eq!((quarantine.len(), salvaged.len()), (1, 1), "{quarantine:?} {salvaged:?}");
     let n = |key: &str| salvaged[0][key].as_u64().unwrap();
     let (recovered, lost) = (n("recovered"), n("lost"));
@@ -148,14 +148,14 @@ fn damage_that_is_met_while_the_gateway_runs_is_no_end() {
     overwrite(&file, 20, pages(&file) / 2);
     cloud.resume();
     let status = gateway.wait_status("the backlog to be gone", |status| {
-        !log.events("salvaged").is_empty() && status["queue"]["readings"].as_u64() < Some(100)
+        !log.events("salvage").is_empty() && status["queue"]["readings"].as_u64() < Some(100)
     });
     assert_account(&status);
     board.stop();
     gateway.assert_runs();
     let acknowledged = board.ids("acknowledged");
     let lost = |log: &Log| -> u64 {
-        log.events("salvaged").iter().map(|event: &Value| event["lost"].as_u64().unwrap()).sum()
+        log.events("salvage").iter().map(|event: &Value| event["lost"].as_u64().unwrap()).sum()
     };
     let status = gateway.wait_status("an empty queue", |status| status["queue"]["readings"] == 0);
     assert_account(&status);
