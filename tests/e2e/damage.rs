@@ -84,7 +84,8 @@ fn a_queue_that_is_cut_off_in_the_middle_is_set_aside() {
             File::options().write(true).open(file).unwrap().set_len(bytes).unwrap();
         }
     });
-    assert_eq!((events.len(), arrived), (1, 0));
+    assert_eq!(events.len(), 1);
+    assert!((1..300).contains(&arrived), "{arrived}");
 }
 
 #[test]

@@ -153,8 +153,13 @@ impl<T> Core<T> {
             Outcome::Compacted => {}
             Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded, now),
             Outcome::Failed { job, error } => self.failed(job, error, now),
-            Outcome::Replaced { damage, .. } => {
+            Outcome::Replaced { job, damage } => {
                 self.not_written();
+                if let Job::Load { bridge, .. } = job
+                    && let Some(cursor) = self.cursors.get_mut(bridge)
+                {
+                    cursor.load_failed();
+                }
                 self.replaced(damage, now);
             }
         }
