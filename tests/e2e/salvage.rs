@@ -115,6 +115,7 @@ fn a_file_whose_inner_pages_are_gone_gives_what_is_whole() {
         overwrite(file, pages(file) / 2, 20);
     });
     assert_eq!(account.arrived, account.recovered, "{account:?}");
+    assert_eq!(account.arrived + account.lost, account.lines, "{account:?}");
     assert!(account.arrived > account.lines / 2, "{account:?}");
 }
 
