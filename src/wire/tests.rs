@@ -331,7 +331,7 @@ fn a_queue_that_goes_on_refusing_is_asked_less_and_less() {
         assert_eq!(accepted(&rig.data(0, true, false)), [(0, true)]);
         rig.link.refused(0, rig.now());
         let refused = rig.us;
-        while rig.data(1, false, false) == [] {
+        while rig.data(1, false, false).is_empty() {
             rig.us += NAK_US;
         }
         waits.push((rig.us - refused) / S);

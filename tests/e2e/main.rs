@@ -2,6 +2,7 @@
 //! as the cloud. One behaviour per test; each has its own directory, ports and processes.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
+#![expect(clippy::print_stderr, reason = "and what it measured on standard error")]
 
 mod support;
 

@@ -84,7 +84,7 @@ fn after(harm: impl Fn(&Path)) -> Account {
 /// Overwrites `count` pages from page `first` on.
 fn overwrite(file: &Path, first: u64, count: u64) {
     let garbage: Vec<u8> =
-        std::iter::repeat_with(|| fastrand::u8(..)).take((count * PAGE) as usize).collect();
+        std::iter::repeat_with(|| fastrand::u8(..)).take(usize::try_from(count * PAGE).unwrap()).collect();
     File::options().write(true).open(file).unwrap().write_all_at(&garbage, first * PAGE).unwrap();
 }
 
