@@ -38,7 +38,7 @@ pub const COMMIT_BYTES: usize = 64 * 1024;
 /// a crash.
 pub const SAVE_AFTER: u32 = 500;
 /// Save cursors so long after an acknowledgement of an entry on disk, in microseconds.
-pub const SAVE_WITHIN_US: i64 = 1_000_000;
+pub const SAVE_WITHIN_US: i64 = 5_000_000;
 /// Save counters and board numbers so long after they changed, in microseconds.
 pub const SAVE_IDLE_US: i64 = 60_000_000;
 /// A save waits so long for a commit that it can be part of, in microseconds.
@@ -49,9 +49,10 @@ pub const COMPACT_FROM: u64 = 4 * 1024 * 1024;
 pub const COMPACT_CONTENT: u64 = 1024 * 1024;
 /// And when that has been so for this time, in microseconds.
 pub const COMPACT_AFTER_US: i64 = 10_000_000;
-/// Every so many commits cursors, counters and board numbers are saved along: opening reads as many
-/// chunks to find the boards' numbers.
-pub const COMMITS_PER_SAVE: u32 = 16;
+/// Every so many commits at the latest cursors, counters and board numbers are saved along: opening
+/// reads as many commits to find the boards' numbers.
+pub const COMMITS_PER_SAVE: u32 = 64;
+
 /// The queue's state. `T` is what a caller hangs on an entry to learn that it is safe.
 #[derive(Debug)]
 pub struct Core<T> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 mod trouble;
 
-use super::core::Core;
+use super::core::{Core, SAVE_WITHIN_US};
 use super::gaps::QUIET_US;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
@@ -334,7 +334,7 @@ fn the_file_shrinks_after_a_big_drain() {
             rig.core.done(0, position, rig.now);
         }
         assert_eq!(rig.core.take(1, 1000, rig.now, |_| false), []);
-        rig.now += 2_000_000;
+        rig.now += SAVE_WITHIN_US;
         rig.work();
     }
     assert_eq!(rig.core.status(rig.now).readings, 0);
@@ -505,7 +505,7 @@ fn a_save_between_commits_does_not_speak_of_readings_that_are_not_durable() {
         rig.core.done(0, position, rig.now);
     }
     rig.push(10, 1).unwrap();
-    rig.now += 2_000_000;
+    rig.now += SAVE_WITHIN_US;
     rig.work();
     assert!(!rig.safe.contains(&10));
     rig.crash();
@@ -692,7 +692,7 @@ fn finish(mut rig: Rig, mut model: Model) {
     }
     let ledger = rig.core.ledger();
     assert_eq!(ledger.waiting(), 0, "{ledger:?}");
-    rig.now += 2_000_000;
+    rig.now += SAVE_WITHIN_US;
     rig.work();
     rig.crash();
     assert_eq!(rig.core.ledger().waiting(), 0);
