@@ -114,9 +114,13 @@ impl Worker {
 
     fn run(&mut self, shared: &Arc<Shared>) {
         let mut failing = false;
+        shared.state().core.begin_work(boottime_us());
         self.grow_log();
         let file = self.look();
-        shared.state().core.observe(file, boottime_us());
+        let mut state = shared.state();
+        state.core.end_work();
+        state.core.observe(file, boottime_us());
+        drop(state);
         self.read_damaged(shared);
         while let Some(job) = next_job(shared) {
             let outcome = self.perform(job);
