@@ -45,9 +45,8 @@ use self::session::{Session, low8, low16};
 const CALL_US: (i64, i64) = (1_000_000, 5_000_000);
 /// Shortest time between two NAKs, or two answers to readings that we have, in microseconds.
 const NAK_US: i64 = 100_000;
-/// After the queue refused a reading no NAK is sent for so long, in microseconds: first and at most,
-/// when it goes on refusing. With each NAK a board sends all that it holds.
-const REFUSED_US: (i64, i64) = (1_000_000, 8_000_000);
+/// After the queue refused a reading no NAK is sent for so long, in microseconds.
+const REFUSED_US: i64 = 1_000_000;
 /// A board that is silent for so long is offline, in microseconds: three missed heartbeats.
 const OFFLINE_US: i64 = 180_000_000;
 
@@ -192,8 +191,7 @@ impl Link {
         if let Phase::Up(session) = &mut self.phase {
             session.next = number;
             // The board will come again; asking it to would only keep both of us busy.
-            session.nak_after_us = now.us + session.refused_for_us;
-            session.refused_for_us = (session.refused_for_us * 2).min(REFUSED_US.1);
+            session.nak_after_us = now.us + REFUSED_US;
         }
     }
 
@@ -203,7 +201,7 @@ impl Link {
         self.actions.retain(|action| !matches!(action, Action::Accept(_) | Action::Remember { .. }));
         if let Phase::Up(session) = &mut self.phase {
             session.next = from;
-            self.wait(Some(Call { at_us: now.us + REFUSED_US.0, wait_us: CALL_US.0 }));
+            self.wait(Some(Call { at_us: now.us + REFUSED_US, wait_us: CALL_US.0 }));
         }
     }
 

@@ -6,7 +6,7 @@ use serialgate_wire::{Data, Hello};
 
 use super::schema::{Inquiry, Schema};
 use super::time::BoardClock;
-use super::{Action, Description, REFUSED_US, values};
+use super::{Action, Description, values};
 use crate::queue::Resume;
 use crate::reading::{DeviceName, MessageId, Reading, Stamp, Uid};
 use crate::topic::slug;
@@ -77,8 +77,6 @@ pub(super) struct Session {
     dropped: u32,
     /// No NAK before this time.
     pub(super) nak_after_us: i64,
-    /// How long the next NAK waits when the queue refuses.
-    pub(super) refused_for_us: i64,
     /// No answer to readings that we have before this time.
     pub(super) again_after_us: i64,
     /// No HELLO_REQ before this time.
@@ -138,7 +136,6 @@ impl Session {
             safe: hello.oldest,
             dropped: hello.dropped,
             nak_after_us: i64::MIN,
-            refused_for_us: REFUSED_US.0,
             again_after_us: i64::MIN,
             hello_after_us: i64::MIN,
         }
@@ -178,7 +175,6 @@ impl Session {
         let safe = number.wrapping_add(1);
         if ahead(safe, self.safe) > 0 && ahead(self.next, safe) >= 0 {
             self.safe = safe;
-            self.refused_for_us = REFUSED_US.0;
         }
     }
 
