@@ -109,11 +109,18 @@ fn save(cursor: u64, next: u32) -> Save {
     let boards = Boards { changed: [((uid(), 7), Resume { next, dropped: 0 })].into(), upto: 0 };
     let marks = Marks {
         delete_below: cursor,
+        delete_within: Vec::new(),
         cursors: vec![cursor, cursor],
+        done: Vec::new(),
         delivered: cursor,
         boards: Some(boards),
     };
-    Save { done_below: cursor, dropped: Dropped::default(), marks: Some(marks) }
+    Save {
+        done_below: cursor,
+        done_ahead: Default::default(),
+        dropped: Dropped::default(),
+        marks: Some(marks),
+    }
 }
 
 fn bridges() -> Vec<String> {
@@ -132,7 +139,12 @@ impl Built {
     fn new(plan: Plan) -> Self {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("q.db");
-        let limits = Limits { max_bytes: plan.max_bytes, max_age_us: i64::MAX, keep_oldest: false };
+        let limits = Limits {
+            max_bytes: plan.max_bytes,
+            max_age_us: i64::MAX,
+            max_readings: None,
+            when_full: crate::queue::types::WhenFull::DropOldest,
+        };
         let kernel = KernelBoot { uuid: BOOT.into(), row: None };
         let mut store = Store::open(&path, &bridges(), limits, &kernel).unwrap();
         store.grow_log(&path).unwrap();
