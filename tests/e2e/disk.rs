@@ -26,6 +26,8 @@ const BALLAST: u64 = 3 << 20;
 const BALLAST_WITHIN: Duration = Duration::from_secs(75);
 /// More lines than memory has room for.
 const TOO_MANY: u64 = 6000;
+/// After an outage of minutes a bridge takes its time.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(90);
 /// A disk that refuses is noticed within this time.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// Once the disk takes writes again, so does the gateway, by itself, within this time.
@@ -120,6 +122,8 @@ impl Scene {
     /// and the log is no flood. Gives how many lines were dropped.
     fn end(mut self) -> u64 {
         self.board.stop();
+        let connected = |status: &Value| status["bridges"][0]["state"] == "connected";
+        self.gateway.wait_status_for("the bridge", COMES_BACK_WITHIN, connected);
         let acknowledged = self.board.ids("acknowledged");
         self.gateway
             .wait_status("everything acknowledged to be in the cloud", |_| self.log.has(&acknowledged));
@@ -301,7 +305,7 @@ fn a_ballast_keeps_commits_going_when_others_fill_the_disk() {
     scene.disk.fill();
     assert!(scene.disk.free() < 64 * 1024, "{} bytes free", scene.disk.free());
     wait_for("the ballast to be given up", PATIENCE, || {
-        scene.lines.say(100);
+        scene.lines.say(500);
         scene.wait_safe();
         !ballast.exists()
     });
