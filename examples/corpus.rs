@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use serialgate::clock::Offset;
 use serialgate::queue::job::Save;
 use serialgate::queue::store::{KernelBoot, Limits, Store};
+use serialgate::queue::types::WhenFull;
 use serialgate::reading::{Body, Epoch};
-use serialgate::status::Dropped;
 
 #[path = "../tests/corpus/entries.rs"]
 #[expect(clippy::unwrap_used, reason = "shared with a test, and its numbers are constants")]
@@ -28,7 +28,12 @@ fn main() -> Result<()> {
         bail!("{} is there already: a file of the corpus is never written again", path.display());
     }
     fs::create_dir_all(&folder)?;
-    let limits = Limits { max_bytes: 16 * 1024 * 1024, max_age_us: i64::MAX, keep_oldest: false };
+    let limits = Limits {
+        max_bytes: 16 * 1024 * 1024,
+        max_readings: None,
+        max_age_us: i64::MAX,
+        when_full: WhenFull::DropOldest,
+    };
     let boot = KernelBoot { uuid: "the boot that wrote it".into(), row: Some(FIRST_BOOT) };
     let mut store = Store::open(&path, &[], limits, &boot)?;
     let mut lines = String::new();
@@ -54,5 +59,5 @@ fn main() -> Result<()> {
 }
 
 fn save() -> Save {
-    Save { done_below: 0, dropped: Dropped::default(), marks: None }
+    Save::default()
 }

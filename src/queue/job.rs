@@ -47,7 +47,7 @@ pub enum Job {
 }
 
 /// What goes into the file besides entries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Save {
     /// All below this position is done with everywhere.
     pub done_below: u64,

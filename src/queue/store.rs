@@ -8,13 +8,13 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::clock::Offset;
-use crate::reading::{Body, Epoch};
+use crate::reading::Body;
 
-use super::chunk;
 use super::job::{Evicted, Save};
 use super::schema::{self, PAGE_BYTES};
 use super::types::WhenFull;
 
+mod append;
 mod aside;
 mod error;
 mod evict;
@@ -29,11 +29,12 @@ mod totals;
 
 pub use aside::{aside_names, remove, set_aside};
 pub use error::StoreError;
+use append::{Appended, Tail};
 use evict::{evict_aged, pages_of, used_bytes, with_evicted};
 use room::{Wanted, bound_log, is_full, make_room};
 use state::{REFRESH_US, dropped_state, marks_state, note_boot, ranges_over, write_state};
 pub use state::{boards_of, ledger_of};
-use totals::{delete_within, total};
+use totals::delete_within;
 
 /// Boots remembered beyond those that chunks need.
 const BOOTS_KEPT: u32 = 32;
@@ -103,6 +104,8 @@ pub struct Store {
     /// All boots that chunks may refer to, the present one included.
     pub boots: BTreeMap<u32, Boot>,
     saved: BTreeMap<String, i64>,
+    /// The newest row, while it may grow.
+    tail: Option<Tail>,
 }
 
 impl Store {
@@ -150,6 +153,7 @@ impl Store {
             boot: 0,
             boots: BTreeMap::new(),
             saved: BTreeMap::new(),
+            tail: None,
         };
         store.limit_pages()?;
         store.read_boots(boot)?;
@@ -179,22 +183,25 @@ impl Store {
     /// [`StoreError`]; the file is as it was then.
     pub fn commit(
         &mut self,
-        entries: &[(u64, Arc<Body>)],
+        entries: &Vec<(u64, Arc<Body>)>,
         save: &Save,
         now: i64,
         offset: Offset,
     ) -> Result<Done, StoreError> {
-        let packed = chunk::pack(entries).map_err(|error| StoreError::Refused(error.to_string()))?;
-        let (boot, limits) = (self.boot, self.limits.clone());
-        bound_log(&self.db, &limits, packed.data.len())?;
-        let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
-        let wanted = Wanted { bytes: packed.data.len() as u64, n };
-        self.write(save, now, offset, |tx, evicted| {
+        let (boot, limits, tail) = (self.boot, self.limits.clone(), self.tail.take());
+        let appended = Appended::pack(entries, tail.as_ref(), now, limits.max_age_us)?;
+        bound_log(&self.db, &limits, appended.bytes())?;
+        let wanted = Wanted { bytes: appended.bytes() as u64, n: appended.n() };
+        let mut grown = None;
+        let done = self.write(save, now, offset, |tx, evicted| {
             if !entries.is_empty() {
                 make_room(tx, &limits, boot, wanted, evicted)?;
             }
-            insert(tx, entries, &packed, boot, now)
-        })
+            grown = appended.write(tx, boot)?;
+            Ok(())
+        });
+        self.tail = if done.is_ok() && !entries.is_empty() { grown } else { tail };
+        done
     }
 
     /// Saves cursors and counters without waiting for the disk: to lose this costs duplicates only.
@@ -230,7 +237,7 @@ impl Store {
         save: &Save,
         now: i64,
         offset: Offset,
-        more: impl FnOnce(&Transaction<'_>, &mut Vec<Evicted>) -> rusqlite::Result<()>,
+        more: impl FnOnce(&Transaction<'_>, &mut Vec<Evicted>) -> Result<(), StoreError>,
     ) -> Result<Done, StoreError> {
         let mut done = Done::default();
         let tx = self.db.transaction()?;
@@ -352,33 +359,6 @@ impl Store {
 fn is_lone_log(path: &Path) -> bool {
     let bytes = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
     bytes(path) == 0 && bytes(&with_suffix(path, "-wal")) > 0
-}
-
-/// Writes `entries` as one chunk, if there are any.
-fn insert(
-    tx: &Transaction<'_>,
-    entries: &[(u64, Arc<Body>)],
-    packed: &chunk::Packed,
-    boot: u32,
-    now: i64,
-) -> rusqlite::Result<()> {
-    let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return Ok(()) };
-    let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
-    let mut moments = entries.iter().filter_map(|(_, body)| body.at());
-    let oldest = moments.find(|at| at.epoch == Epoch::ThisBoot).map_or(now, |at| at.us.min(now));
-    tx.prepare_cached("INSERT INTO chunk VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")?.execute(params![
-        signed(*first),
-        signed(*last),
-        signed(n),
-        signed(total(tx)? + n),
-        boot,
-        oldest,
-        now,
-        packed.codec,
-        packed.crc,
-        packed.data,
-    ])?;
-    Ok(())
 }
 
 fn last_position(db: &Connection) -> rusqlite::Result<Option<u64>> {

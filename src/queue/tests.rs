@@ -425,7 +425,7 @@ fn outgrow(max_bytes: u64, when_full: WhenFull) {
         rig.work();
         highest = highest.max(size_on_disk(&rig));
         if rng.u16(0..100) == 0 {
-            rig.now += 1_000_000;
+            rig.now += SAVE_WITHIN_US;
             rig.work();
             rig.crash();
             rig.grow_log();
@@ -451,7 +451,7 @@ fn the_number_of_readings_has_a_limit_of_its_own() {
             rig.now += 30_000;
             rig.work();
             if seq % 500 == 499 {
-                rig.now += 1_000_000;
+                rig.now += SAVE_WITHIN_US;
                 rig.work();
                 rig.crash();
             }
@@ -575,7 +575,7 @@ fn what_is_thinned_while_it_is_in_flight_counts_once() {
     }
     let ledger = rig.core.ledger();
     assert_eq!((ledger.accepted, ledger.waiting()), (600, 0), "{ledger:?}");
-    rig.now += 2_000_000;
+    rig.now += SAVE_WITHIN_US;
     rig.work();
     rig.crash();
     assert_eq!(rig.core.ledger().waiting(), 0);
@@ -977,7 +977,7 @@ fn a_crash_does_not_send_hours_of_live_readings_twice() {
         rig.now += 300_000;
         rig.work();
     }
-    rig.now += 2_000_000;
+    rig.now += SAVE_WITHIN_US;
     rig.work();
     let waiting = rig.core.ledger().waiting();
     assert_eq!(waiting, u64::from(live) - acked.len() as u64);
@@ -998,7 +998,7 @@ fn a_crash_does_not_send_hours_of_live_readings_twice() {
     }
     assert!(again <= 500, "{again} twice");
     assert_eq!(all.into_iter().collect::<Vec<_>>(), (0..live).collect::<Vec<_>>());
-    rig.now += 2_000_000;
+    rig.now += SAVE_WITHIN_US;
     rig.work();
     assert_eq!((rig.core.ledger().waiting(), rig.store.as_ref().unwrap().kept_ranges()), (0, 0));
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serialgate::queue::store::{KernelBoot, Limits, Store};
+use serialgate::queue::types::WhenFull;
 use serialgate::reading::Body;
 use tempfile::TempDir;
 
@@ -22,7 +23,12 @@ fn read(file: &Path) -> Vec<(u64, Arc<Body>)> {
     let dir = TempDir::new().unwrap();
     let copy = dir.path().join("queue.db");
     fs::copy(file, &copy).unwrap();
-    let limits = Limits { max_bytes: 16 * 1024 * 1024, max_age_us: i64::MAX, keep_oldest: false };
+    let limits = Limits {
+        max_bytes: 16 * 1024 * 1024,
+        max_readings: None,
+        max_age_us: i64::MAX,
+        when_full: WhenFull::DropOldest,
+    };
     let boot = KernelBoot { uuid: "the boot that reads it".into(), row: None };
     let mut store = Store::open(&copy, &[], limits, &boot).unwrap();
     let (mut all, mut from) = (Vec::new(), 0);

@@ -13,7 +13,7 @@ use super::*;
 use crate::clock::Offset;
 use crate::queue::job::{Boards, Marks, Save};
 use crate::queue::store::{KernelBoot, Limits, Store};
-use crate::queue::types::Resume;
+use crate::queue::types::{Resume, WhenFull};
 use crate::reading::{Event, EventKind, Message, MessageId, Properties, Reading, Uid, Value};
 use crate::status::Dropped;
 
@@ -119,7 +119,7 @@ fn save(cursor: u64, next: u32) -> Save {
         done_below: cursor,
         done_ahead: Default::default(),
         dropped: Dropped::default(),
-        marks: Some(marks),
+        marks: Some(Box::new(marks)),
     }
 }
 
@@ -765,7 +765,12 @@ fn moments_of_a_boot_that_is_lost_are_estimated() {
 #[test]
 fn what_was_never_committed_gives_way_to_what_was() {
     let plan = Plan { chunks: 10, max_bytes: 1 << 20, message: 3000, ..PLAN };
-    let limits = || Limits { max_bytes: plan.max_bytes, max_age_us: i64::MAX, keep_oldest: false };
+    let limits = || Limits {
+        max_bytes: plan.max_bytes,
+        max_readings: None,
+        max_age_us: i64::MAX,
+        when_full: WhenFull::DropOldest,
+    };
     let kernel = KernelBoot { uuid: BOOT.into(), row: None };
     let before = Built::new(plan);
     let next = before.ever.last_key_value().unwrap().1.last().unwrap().0 + 1;

@@ -9,6 +9,7 @@ use crate::queue::ranges::Ranges;
 use crate::queue::types::{Found, Resume};
 use crate::reading::{Body, MessageId, Reading, Uid};
 
+use super::append::row_of;
 use super::evict::age_us;
 use super::row::{COLUMNS, ChunkRow};
 use super::state::{BOARDS_UPTO, behind_all_done, boards_of, ledger_of, ranges_of};
@@ -62,9 +63,11 @@ impl Store {
         let upto = self.saved.get(BOARDS_UPTO).map_or(next_position, |upto| unsigned(*upto));
         let mut query =
             self.db.prepare(&format!("SELECT {COLUMNS} FROM chunk WHERE id >= ?1 ORDER BY id"))?;
-        let mut rows = query.query([signed(upto)])?;
+        // The row in which it lies may have grown since.
+        let mut rows = query.query([signed(row_of(&self.db, upto)?)])?;
         while let Some(row) = rows.next()? {
-            for (_, body) in ChunkRow::read(row, self.boot)?.entries.unwrap_or_default() {
+            let entries = ChunkRow::read(row, self.boot)?.entries.unwrap_or_default();
+            for (_, body) in entries.into_iter().filter(|(position, _)| *position >= upto) {
                 let Body::Reading(Reading { id: MessageId::Board { uid, boot, seq }, .. }) = &*body else {
                     continue;
                 };
