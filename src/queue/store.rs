@@ -27,9 +27,9 @@ mod state;
 mod thin;
 mod totals;
 
+use append::{Appended, Tail};
 pub use aside::{aside_names, remove, set_aside};
 pub use error::StoreError;
-use append::{Appended, Tail};
 use evict::{evict_aged, pages_of, used_bytes, with_evicted};
 use room::{Wanted, bound_log, is_full, make_room};
 use state::{REFRESH_US, dropped_state, marks_state, note_boot, ranges_over, write_state};
