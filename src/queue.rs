@@ -207,7 +207,7 @@ impl Queue {
                 }
                 (core, Some(opened))
             }
-            Err(StoreError::Disk(error)) => {
+            Err(StoreError::Disk(error) | StoreError::Unreadable(error)) => {
                 tracing::error!(
                     error,
                     "the queue file cannot be opened now: readings stay in memory until it can"
@@ -343,6 +343,13 @@ impl Queue {
         let worker = lock(&self.0.worker).take();
         if worker.is_some_and(|worker| worker.join().is_err()) {
             tracing::error!("the storage thread ended with a panic");
+        }
+        let readings = self.status().volatile;
+        if readings > 0 {
+            tracing::error!(
+                readings,
+                "the disk did not take what was in memory: lost, except what boards still hold"
+            );
         }
     }
 }

@@ -22,6 +22,7 @@ mod evict;
 mod found;
 mod inspect;
 mod load;
+mod probe;
 mod purge;
 mod room;
 mod row;

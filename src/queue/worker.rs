@@ -49,9 +49,9 @@ impl Place {
     /// Opens the file; a damaged one is set aside and a new one begun.
     ///
     /// # Errors
-    /// [`StoreError::Disk`] or [`StoreError::Refused`].
+    /// Every [`StoreError`] but [`StoreError::Damaged`].
     pub fn open(&mut self) -> Result<Opened, StoreError> {
-        match self.open_once() {
+        match self.open_once().map_err(|error| error.looked_into(&self.path)) {
             Err(StoreError::Damaged(reason)) => {
                 let damage = set_aside(&self.path, reason)?;
                 let (store, found) = self.open_once()?;
@@ -131,9 +131,13 @@ impl Worker {
 
     fn run(&mut self, shared: &Arc<Shared>) {
         let (mut failing, mut look_at) = (false, 0);
+        shared.state().core.begin_work(boottime_us());
         self.grow_log();
         let file = self.look();
-        shared.state().core.observe(file, boottime_us());
+        let mut state = shared.state();
+        state.core.end_work();
+        state.core.observe(file, boottime_us());
+        drop(state);
         self.read_damaged(shared);
         loop {
             let job = match next_job(shared, look_at) {
@@ -202,26 +206,32 @@ impl Worker {
                 }
                 outcome
             }
-            Err(StoreError::Disk(error)) if self.gives_nothing_back(&job) => self.replace(job, error),
-            Err(StoreError::Disk(error) | StoreError::Refused(error)) => Outcome::Failed { job, error },
+            // Whatever it says about reading.
+            Err(StoreError::Disk(error)) if matches!(job, Job::Load { .. }) && self.gives_nothing_back() => {
+                self.replace(job, error)
+            }
+            Err(StoreError::Unreadable(error)) if self.gives_nothing_back() => self.replace(job, error),
+            Err(StoreError::Disk(error) | StoreError::Unreadable(error) | StoreError::Refused(error)) => {
+                Outcome::Failed { job, error }
+            }
             Err(StoreError::Damaged(reason)) => self.replace(job, reason),
         }
     }
 
     /// Whether the disk has refused to read for so long that it will not do so any more. What waits
     /// behind the bad place would wait for ever.
-    fn gives_nothing_back(&mut self, job: &Job) -> bool {
-        let reading = matches!(job, Job::Load { .. });
-        self.unreadable += u32::from(reading);
-        reading && self.unreadable > READ_TRIES
+    fn gives_nothing_back(&mut self) -> bool {
+        self.unreadable += 1;
+        self.unreadable > READ_TRIES
     }
 
     fn attempt(&mut self, job: &Job) -> Result<Outcome, StoreError> {
-        match (job, &self.store) {
+        let result = match (job, &self.store) {
             (Job::Open, _) => self.open(),
             (_, None) => self.open().and_then(|_| self.perform_open(job)),
             (_, Some(_)) => self.perform_open(job),
-        }
+        };
+        result.map_err(|error| error.looked_into(&self.place.path))
     }
 
     fn perform_open(&mut self, job: &Job) -> Result<Outcome, StoreError> {

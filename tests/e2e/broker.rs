@@ -63,7 +63,8 @@ fn a_lan_clients_acknowledged_message_survives_a_kill() {
     assert!(!log.any(|message| message.topic == "elsewhere"));
     let status = gateway.wait_status("an empty queue", |status| status["queue"]["readings"] == 0);
     assert_account(&status);
-    assert_eq!(status["queue"]["delivered"], 52);
+    // Whether the first was counted as delivered before the kill, nobody knows after it.
+    assert!(matches!(status["queue"]["delivered"].as_u64(), Some(51 | 52)), "{status}");
 }
 
 #[test]

@@ -2,12 +2,15 @@
 //! as the cloud. One behaviour per test; each has its own directory, ports and processes.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
+#![expect(clippy::print_stderr, reason = "and what it measured on standard error")]
 
 mod support;
 
 mod broker;
 mod damage;
 mod demo;
+mod disk;
+mod fault;
 mod hotplug;
 mod input;
 mod kill;
@@ -15,3 +18,5 @@ mod load;
 mod outage;
 mod path;
 mod queue_commands;
+mod salvage;
+mod space;

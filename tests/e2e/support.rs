@@ -11,16 +11,24 @@ use nix::unistd::Pid;
 mod boards;
 mod cable;
 mod cloud;
+mod disk;
+mod faults;
 mod gateway;
 mod log;
+mod numbered;
+mod slow;
 mod tail;
 mod tty;
 
 pub(crate) use boards::{Boards, port};
 pub(crate) use cable::Cable;
 pub(crate) use cloud::Cloud;
-pub(crate) use gateway::{Gateway, assert_account, cpu_time, serialgate};
+pub(crate) use disk::Disk;
+pub(crate) use faults::Faults;
+pub(crate) use gateway::{Gateway, assert_account, cpu_time, dropped, serialgate};
 pub(crate) use log::{Log, compare, publish};
+pub(crate) use numbered::{Numbered, numbers, slowest};
+pub(crate) use slow::Slow;
 pub(crate) use tty::Tty;
 
 /// How long a condition may take before a test gives up on it.

@@ -15,6 +15,16 @@ impl<T> Core<T> {
         self.ledger
     }
 
+    /// The storage thread is at work that is no job.
+    pub fn begin_work(&mut self, now: i64) {
+        self.busy_since = Some(now);
+    }
+
+    /// It is done with that.
+    pub fn end_work(&mut self) {
+        self.busy_since = None;
+    }
+
     /// What is wrong with the disk, in words.
     fn trouble(&self, now: i64) -> Option<String> {
         let busy = self.busy_since.map_or(0, |since| now - since);

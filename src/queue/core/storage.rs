@@ -67,7 +67,7 @@ impl<T> Core<T> {
             // It was only time to tell of a loss.
             return self.wake_at().map_or(Next::Wait, Next::WaitUntil);
         };
-        self.busy_since = Some(now);
+        self.begin_work(now);
         Next::Do(job)
     }
 
@@ -159,7 +159,7 @@ impl<T> Core<T> {
 
     /// Takes the outcome of a job.
     pub fn finished(&mut self, outcome: Outcome, now: i64) {
-        self.busy_since = None;
+        self.end_work();
         match outcome {
             Outcome::Opened { found, damage } => self.opened(found, damage, now),
             Outcome::Committed { last, evicted, full } => {
@@ -187,6 +187,11 @@ impl<T> Core<T> {
             Outcome::Replaced { job, damage } => {
                 self.unanswered(&job, &damage.reason);
                 self.not_written();
+                if let Job::Load { bridge, .. } = job
+                    && let Some(cursor) = self.cursors.get_mut(bridge)
+                {
+                    cursor.load_failed();
+                }
                 self.replaced(damage, now);
             }
         }

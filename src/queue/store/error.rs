@@ -18,6 +18,10 @@ pub enum StoreError {
     /// The disk is full, read-only or broken, perhaps only for a while: to be tried again.
     #[error("{0}")]
     Disk(String),
+    /// The disk does not give back what is in the file, perhaps only for a while: to be tried again,
+    /// but not for ever.
+    #[error("{0}")]
+    Unreadable(String),
     /// We may not, or it makes no sense: somebody has to do something about it.
     #[error("{0}")]
     Refused(String),

@@ -1,6 +1,7 @@
 //! The disk is full, read-only, broken or slow.
 
 use super::*;
+use crate::queue::job::Damage;
 use crate::reading::{Loss, Whose};
 use crate::status::QueueState;
 
@@ -221,6 +222,22 @@ fn a_disk_that_cannot_be_read_still_takes_what_comes() {
     rig.now += 1_000_000;
     assert_eq!(seqs(&rig.take(0, 10)), [0, 1]);
     assert_eq!(rig.core.status(rig.now).last_error, None);
+}
+
+#[test]
+fn a_bridge_whose_load_met_the_damage_goes_on_with_the_new_file() {
+    let mut rig = Rig::late();
+    rig.push(0, 1).unwrap();
+    rig.now = 300_000;
+    rig.work();
+    assert!(!rig.core.has_entries(0));
+    let Next::Do(job @ Job::Load { .. }) = rig.core.next_job(rig.now) else { panic!("no load") };
+    let damage = Damage { path: "aside".into(), reason: "malformed".into() };
+    rig.core.finished(Outcome::Replaced { job, damage }, rig.now);
+    rig.push(1, 1).unwrap();
+    rig.now += 300_000;
+    rig.work();
+    assert_eq!(seqs(&rig.take(0, 10)), [1]);
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Log {
         let mut command = Command::new("mosquitto_sub");
         command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-i", &id, "-c", "-q", "1", "-V", version]);
         let ready = format!("ready/{id}");
-        command.args(["-t", filter, "-t", &ready, "-F", "%t\t%r\t%p"]).stdout(file).stderr(Stdio::null());
+        command.args(["-t", filter, "-t", &ready, "-F", "%U\t%t\t%r\t%p"]).stdout(file).stderr(Stdio::null());
         let process = Process::spawn(&mut command);
         let seen =
             Seen { tail: Tail::open(&path), messages: Vec::new(), readings: Vec::new(), ids: HashSet::new() };
@@ -83,6 +83,11 @@ impl Log {
         self.look(|seen| seen.readings.len())
     }
 
+    /// How many of the readings so far are copies of others.
+    pub(crate) fn copies(&self) -> usize {
+        self.look(|seen| seen.readings.len() - seen.ids.len())
+    }
+
     /// Whether all these readings have arrived.
     pub(crate) fn has(&self, ids: &BTreeSet<String>) -> bool {
         self.look(|seen| ids.iter().all(|id| seen.ids.contains(id)))
@@ -98,12 +103,15 @@ impl Log {
 impl Seen {
     fn read(&mut self) {
         for line in self.tail.lines() {
-            let mut parts = line.splitn(3, '\t');
-            let (Some(topic), Some(retained), Some(payload)) = (parts.next(), parts.next(), parts.next())
+            let mut parts = line.splitn(4, '\t');
+            let (Some(at), Some(topic), Some(retained), Some(payload)) =
+                (parts.next(), parts.next(), parts.next(), parts.next())
             else {
                 panic!("not a line of ours: {line:?}");
             };
-            let message = Message { topic: topic.into(), retained: retained == "1", payload: payload.into() };
+            let at = at.parse().unwrap();
+            let message =
+                Message { at, topic: topic.into(), retained: retained == "1", payload: payload.into() };
             if message.topic.ends_with("/data") {
                 let reading = message.reading();
                 self.ids.insert(reading.id.clone());
@@ -116,6 +124,8 @@ impl Seen {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
+    /// When it arrived, in seconds of Unix time.
+    pub(crate) at: f64,
     pub(crate) topic: String,
     pub(crate) retained: bool,
     pub(crate) payload: String,
