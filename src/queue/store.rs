@@ -19,6 +19,7 @@ mod aside;
 pub mod cold;
 mod error;
 mod evict;
+pub mod folder;
 mod found;
 mod inspect;
 mod load;
@@ -122,9 +123,7 @@ impl Store {
         limits: Limits,
         boot: &KernelBoot,
     ) -> Result<Self, StoreError> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
+        folder::make_for(path)?;
         let is_new = SUFFIXES.iter().all(|suffix| !with_suffix(path, suffix).exists());
         let opened = Self::open_files(path, bridges, limits, boot);
         if is_new && matches!(opened, Err(StoreError::Disk(_))) {

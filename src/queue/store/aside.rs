@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{SUFFIXES, with_suffix};
+use super::{SUFFIXES, folder, with_suffix};
 
-/// Sets the file at `path` aside, with everything that belongs to it. Gives its new name.
+/// Sets the file at `path` aside, with everything that belongs to it. Gives its new name. The file
+/// goes first and for good: without its log it would pass for a whole one.
 ///
 /// # Errors
 /// When the file system refuses.
@@ -23,7 +24,8 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     for suffix in SUFFIXES {
         let (from, to) = (with_suffix(path, suffix), with_suffix(&aside, suffix));
         if from.exists() {
-            fs::rename(from, to)?;
+            fs::rename(&from, to)?;
+            folder::sync_of(&from)?;
         }
     }
     Ok(aside)
