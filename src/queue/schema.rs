@@ -42,6 +42,10 @@ pub fn content_bytes(max_bytes: u64) -> u64 {
     max_bytes.saturating_sub(log + FENCE_PAGES * u64::from(PAGE_BYTES))
 }
 
+/// All readings below the position that stands under this key in `state` have their boards' numbers
+/// there. Those of later readings follow from the chunks.
+pub const BOARDS_UPTO: &str = "boards_upto";
+
 const TABLES: &str = "
 CREATE TABLE chunk(
   id    INTEGER PRIMARY KEY,   -- position of the first entry
@@ -108,6 +112,7 @@ pub fn prepare(db: &Connection) -> Result<(), SchemaError> {
     match (application, version) {
         (0, 0) if tables == 0 => Ok(db.execute_batch(&format!(
             "BEGIN IMMEDIATE; {TABLES}
+             INSERT INTO state VALUES('{BOARDS_UPTO}', 0);
              PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         ))?),
         (APPLICATION_ID, SCHEMA_VERSION) => Ok(()),

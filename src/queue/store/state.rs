@@ -16,9 +16,7 @@ use super::{Boot, signed, unsigned};
 /// Begins the keys of ranges.
 const DONE: &str = "done:";
 
-/// All readings below the position under this key have their boards' numbers in the table. Those of
-/// later readings follow from the chunks.
-pub(super) const BOARDS_UPTO: &str = "boards_upto";
+pub(super) use crate::queue::schema::BOARDS_UPTO;
 
 /// The counter of what operators gave up.
 pub(super) const PURGED: &str = "dropped:purged";
