@@ -366,8 +366,10 @@ impl Shared {
 
     /// Calls the storage thread if it would otherwise sleep past something that is due.
     fn call_worker(&self, state: &mut State) {
-        let due = state.core.wake_at();
-        if due.is_some_and(|due| state.wakes_at.is_none_or(|wakes| due < wakes)) {
+        // A machine that was suspended has slept less than its boot clock has gone on.
+        let overslept = |wakes| wakes > i64::MIN && wakes < boottime_us();
+        let sleeps = |due| state.wakes_at.is_none_or(|wakes| due < wakes || overslept(wakes));
+        if state.core.wake_at().is_some_and(sleeps) {
             state.wakes_at = Some(i64::MIN);
             self.work.notify_one();
         }
