@@ -28,6 +28,7 @@ use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings};
 
 mod bridges;
 mod disk;
+mod opening;
 mod operate;
 mod report;
 mod salvage;

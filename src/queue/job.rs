@@ -105,8 +105,10 @@ impl Save {
 /// What came of a job.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The file is open at last.
+    /// The file is open at last. The job that was asked for is still to be done, unless it was that.
     Opened {
+        /// What was asked.
+        job: Job,
         /// What stands in it.
         found: Found,
         /// What was wrong with the one that was there, if it had to be set aside.

@@ -162,7 +162,7 @@ impl Rig {
                 store.compact().unwrap();
                 Outcome::Compacted
             }
-            Job::Open => Outcome::Opened { found: store.found().unwrap(), damage: None },
+            Job::Open => Outcome::Opened { job: Job::Open, found: store.found().unwrap(), damage: None },
             Job::Commit { entries, save } => {
                 let Done { last, evicted, full } =
                     store.commit(entries, save, self.now, self.offset).unwrap();

@@ -195,6 +195,9 @@ impl Worker {
     }
 
     fn perform(&mut self, job: Job) -> Outcome {
+        if self.store.is_none() {
+            return self.open(job);
+        }
         let mut result = self.attempt(&job);
         if matches!(result, Err(StoreError::Disk(_))) && self.ballast.give_up() {
             result = self.attempt(&job);
@@ -226,24 +229,24 @@ impl Worker {
     }
 
     fn attempt(&mut self, job: &Job) -> Result<Outcome, StoreError> {
-        let result = match (job, &self.store) {
-            (Job::Open, _) => self.open(),
-            (_, None) => self.open().and_then(|_| self.perform_open(job)),
-            (_, Some(_)) => self.perform_open(job),
-        };
-        result.map_err(|error| error.looked_into(&self.place.path))
-    }
-
-    fn perform_open(&mut self, job: &Job) -> Result<Outcome, StoreError> {
         let store = self.store.as_mut().ok_or_else(|| StoreError::Refused("no queue file".into()))?;
-        do_job(store, job, &self.place.clock)
+        do_job(store, job, &self.place.clock).map_err(|error| error.looked_into(&self.place.path))
     }
 
-    fn open(&mut self) -> Result<Outcome, StoreError> {
-        let Opened { store, found, damage } = self.place.open()?;
-        self.store = Some(store);
-        self.grow_log();
-        Ok(Outcome::Opened { found, damage })
+    /// Opens the file. What was found in it may change what is to be done: `job` waits for that.
+    fn open(&mut self, job: Job) -> Outcome {
+        let mut opened = self.place.open();
+        if matches!(opened, Err(StoreError::Disk(_))) && self.ballast.give_up() {
+            opened = self.place.open();
+        }
+        match opened {
+            Ok(Opened { store, found, damage }) => {
+                self.store = Some(store);
+                self.grow_log();
+                Outcome::Opened { job, found, damage }
+            }
+            Err(error) => Outcome::Failed { job, error: error.looked_into(&self.place.path).to_string() },
+        }
     }
 
     /// Sets a damaged file aside and begins a new one.
@@ -252,8 +255,12 @@ impl Worker {
         match set_aside(&self.place.path, reason) {
             Ok(damage) => {
                 // If that fails, the next job tries again.
-                if let Err(error) = self.open() {
-                    tracing::error!(%error, "no new queue file yet");
+                match self.place.open() {
+                    Ok(opened) => {
+                        self.store = Some(opened.store);
+                        self.grow_log();
+                    }
+                    Err(error) => tracing::error!(%error, "no new queue file yet"),
                 }
                 Outcome::Replaced { job, damage }
             }
@@ -292,7 +299,7 @@ fn do_job(store: &mut Store, job: &Job, clock: &Clock) -> Result<Outcome, StoreE
         }
         Job::Load { bridge, from } => Outcome::Loaded { bridge: *bridge, loaded: store.load(*from)? },
         Job::Operate { id, task } => Outcome::Operated { id: *id, work: store.operate(task, now) },
-        Job::Open => Outcome::Opened { found: store.found()?, damage: None },
+        Job::Open => Outcome::Opened { job: Job::Open, found: store.found()?, damage: None },
     })
 }
 
@@ -305,8 +312,8 @@ fn of_opening(damage: Option<&Damage>) -> Vec<Damaged> {
 /// The file that turned out to be damaged.
 fn noticed(outcome: &Outcome) -> Vec<Damaged> {
     match outcome {
-        Outcome::Opened { damage, .. } => of_opening(damage.as_ref()),
-        Outcome::Replaced { damage, .. } => {
+        Outcome::Opened { job: Job::Open, damage, .. } => of_opening(damage.as_ref()),
+        Outcome::Opened { damage: Some(damage), .. } | Outcome::Replaced { damage, .. } => {
             vec![Damaged { path: PathBuf::from(&damage.path), noticed: Noticed::Before }]
         }
         _ => Vec::new(),

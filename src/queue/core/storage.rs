@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::queue::cursor::Cursor;
-use crate::queue::job::{Boards, Damage, Evicted, Job, Loaded, Marks, Next, Outcome, Save};
+use crate::queue::job::{Boards, Evicted, Job, Loaded, Marks, Next, Outcome, Save};
 use crate::queue::ranges::Ranges;
-use crate::queue::types::{File, Found, Safe};
+use crate::queue::types::{File, Safe};
 use crate::reading::{Body, Event, EventKind, GapReason, Stamp};
 
 use super::disk::{Disk, Trouble};
 use super::{
     COMMIT_BYTES, COMMITS_PER_SAVE, COMPACT_AFTER_US, COMPACT_CONTENT, COMPACT_FROM, Core, SAVE_WAITS_US,
-    Stopping, cursors_of,
+    Stopping,
 };
 
 impl<T> Core<T> {
@@ -161,7 +161,10 @@ impl<T> Core<T> {
     pub fn finished(&mut self, outcome: Outcome, now: i64) {
         self.end_work();
         match outcome {
-            Outcome::Opened { found, damage } => self.opened(found, damage, now),
+            Outcome::Opened { job, found, damage } => {
+                self.undone(job, "the queue file had to be opened first: try again", now);
+                self.opened(found, damage, now);
+            }
             Outcome::Committed { last, evicted, full } => {
                 self.disk = Disk::Well;
                 self.full = full;
@@ -185,13 +188,7 @@ impl<T> Core<T> {
             Outcome::Operated { id, work } => self.operated(id, work, now),
             Outcome::Failed { job, error } => self.failed(job, error, now),
             Outcome::Replaced { job, damage } => {
-                self.unanswered(&job, &damage.reason);
-                self.not_written();
-                if let Job::Load { bridge, .. } = job
-                    && let Some(cursor) = self.cursors.get_mut(bridge)
-                {
-                    cursor.load_failed();
-                }
+                self.undone(job, &damage.reason, now);
                 self.replaced(damage, now);
             }
         }
@@ -206,50 +203,36 @@ impl<T> Core<T> {
         }
     }
 
-    /// The file is open at last: what waits in memory stands behind what was found there.
-    fn opened(&mut self, found: Found, damage: Option<Damage>, now: i64) {
-        let from = self.held.base();
-        self.held.move_to(found.next_position);
-        let moved = self.refused.iter().map(|position| position.saturating_sub(from) + found.next_position);
-        self.refused = moved.collect();
-        self.cursors = cursors_of(&self.settings, found.cursors, found.done);
-        self.deleted = Ranges::default();
-        self.ledger.add(&found.ledger);
-        self.boards_unsaved.append(&mut self.boards);
-        self.boards = found.boards;
-        self.boards.extend(self.boards_unsaved.clone());
-        self.disk_last = found.on_disk;
-        self.disk = Disk::Well;
-        self.save_by(now);
-        if let Some(damage) = damage {
-            self.announce_damage(damage, now);
-        }
-    }
-
     fn failed(&mut self, job: Job, error: String, now: i64) {
-        self.unanswered(&job, &error);
-        match job {
-            Job::Open => self.refused_by_disk(error, now),
-            Job::Commit { save, .. } => {
-                self.not_written();
-                self.not_saved(save, now);
-                self.refused_by_disk(error, now);
-            }
-            Job::Save(save) => {
-                self.not_saved(save, now);
-                self.refused_by_disk(error, now);
+        match &job {
+            Job::Open | Job::Commit { .. } | Job::Save(_) => self.refused_by_disk(error.clone(), now),
+            Job::Load { .. } => {
+                self.unreadable = Some(Trouble::new(self.unreadable.as_ref(), error.clone(), now));
             }
             // There is no hurry.
             Job::Compact | Job::Operate { .. } => {}
+        }
+        self.undone(job, &error, now);
+        if self.stopping == Stopping::CommitAll {
+            self.stopping = Stopping::Done;
+        }
+    }
+
+    /// `job` was not done: all is as it was before it.
+    pub(super) fn undone(&mut self, job: Job, why: &str, now: i64) {
+        self.unanswered(&job, why);
+        match job {
+            Job::Open | Job::Compact | Job::Operate { .. } => {}
+            Job::Commit { save, .. } => {
+                self.not_written();
+                self.not_saved(save, now);
+            }
+            Job::Save(save) => self.not_saved(save, now),
             Job::Load { bridge, .. } => {
-                self.unreadable = Some(Trouble::new(self.unreadable.as_ref(), error, now));
                 if let Some(cursor) = self.cursors.get_mut(bridge) {
                     cursor.load_failed();
                 }
             }
-        }
-        if self.stopping == Stopping::CommitAll {
-            self.stopping = Stopping::Done;
         }
     }
 
@@ -281,27 +264,6 @@ impl<T> Core<T> {
         }
     }
 
-    /// The file was damaged and a new one was begun: what was only in the old one must be salvaged.
-    fn replaced(&mut self, damage: Damage, now: i64) {
-        let done_below = self.cursors.iter().map(Cursor::prefix).min().unwrap_or(0);
-        self.owe_all_on_disk(damage.path.clone(), done_below);
-        self.disk_last = None;
-        let base = self.held.base();
-        for cursor in &mut self.cursors {
-            cursor.drop_below(base);
-        }
-        self.boards_unsaved = self.boards.clone();
-        self.boards_upto = 0;
-        self.unsaved_commits = COMMITS_PER_SAVE;
-        self.save_by(now);
-        self.announce_damage(damage, now);
-    }
-
-    /// Tells of a damaged file that was set aside.
-    pub fn announce_damage(&mut self, Damage { path, reason }: Damage, now: i64) {
-        self.announce(EventKind::Quarantine { path, reason }, now);
-    }
-
     fn forget(&mut self, evicted: Vec<Evicted>, now: i64) {
         for chunk in evicted {
             for (position, body) in chunk.entries {
@@ -321,7 +283,7 @@ impl<T> Core<T> {
     }
 
     /// Counts readings on disk as damaged: `n`, or as many as there can be.
-    fn lose(&mut self, n: u64, now: i64) {
+    pub(super) fn lose(&mut self, n: u64, now: i64) {
         let lost = n.min(self.on_disk());
         self.ledger.dropped.corrupt += lost;
         self.gaps.add_unknown(lost, GapReason::Corrupt, now);

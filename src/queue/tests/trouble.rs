@@ -29,7 +29,7 @@ fn open_at_last(rig: &mut Rig) {
     let job = rig.core.next_job(rig.now);
     assert!(matches!(job, Next::Do(Job::Open)), "{job:?}");
     let found = rig.store.as_mut().unwrap().found().unwrap();
-    rig.core.finished(Outcome::Opened { found, damage: None }, rig.now);
+    rig.core.finished(Outcome::Opened { job: Job::Open, found, damage: None }, rig.now);
 }
 
 fn seqs(taken: &[(u64, u32)]) -> Vec<u32> {
