@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serialgate::config;
 use serialgate::queue::{Outlet, Queue, Taken};
-use serialgate::reading::{Body, MessageId, Reading, Uid, Value};
+use serialgate::reading::{Body, Epoch, MessageId, Reading, Uid, Value};
 
 use crate::disk::Files;
 use crate::record::Mark;
@@ -326,11 +326,15 @@ fn sentinel() -> Body {
     })
 }
 
-/// Equal but for the name of the boot in which it was taken.
+/// Equal but for the name of the boot in which it was taken. What came out of a damaged file has wall
+/// time instead: the boots there are not those of the new file.
 fn is_same(original: &Body, found: &Body) -> bool {
     let mut found = found.clone();
     if let (Some(at), Some(was)) = (found.at_mut(), original.at()) {
-        at.epoch = was.epoch;
+        match at.epoch {
+            Epoch::Wall { .. } => *at = was,
+            Epoch::ThisBoot | Epoch::Boot(_) => at.epoch = was.epoch,
+        }
     }
     *original == found
 }
