@@ -43,10 +43,10 @@ mod tests;
 
 use self::core::Core;
 pub use self::outlet::Outlet;
-use self::store::{KernelBoot, Limits};
+use self::store::{KernelBoot, Limits, StoreError};
 use self::types::Settings;
 pub use self::types::{Full, Resume, Safe, Taken};
-use self::worker::Worker;
+use self::worker::{Place, Worker};
 
 /// What may be held in memory while the disk does not take it, in bytes; a quarter of `max_size` if
 /// that is less, so that it fits in one commit.
@@ -139,10 +139,11 @@ impl Interest {
 
 impl Queue {
     /// Opens the queue and starts its storage thread. A damaged file is set aside under a new name
-    /// and a new one is begun.
+    /// and a new one is begun. Where the disk is full, read-only or broken, the queue begins in
+    /// memory and opens the file as soon as that can be done.
     ///
     /// # Errors
-    /// [`OpenError`] when the file system refuses.
+    /// [`OpenError`] when somebody must do something about it.
     pub fn open(config: &config::Queue, topics: Topics, consumers: Vec<Consumer>) -> Result<Self, OpenError> {
         let late = config.durability == config::Durability::Late;
         let limits = Limits {
@@ -150,14 +151,13 @@ impl Queue {
             max_age_us: micros(config.max_age),
             keep_oldest: config.when_full == config::WhenFull::DropNewest,
         };
-        let bridges: Vec<String> = consumers.iter().map(|consumer| consumer.name.clone()).collect();
-        let kernel = KernelBoot { uuid: kernel_boot_id(), row: None };
-        let refused = |error: String| OpenError::Refused { path: config.path.display().to_string(), error };
-        if let Some(parent) = config.path.parent() {
-            std::fs::create_dir_all(parent).map_err(|error| refused(error.to_string()))?;
-        }
-        let opened = worker::open(&config.path, &bridges, &limits, &kernel);
-        let (store, found, damage) = opened.map_err(|error| refused(error.to_string()))?;
+        let mut place = Place {
+            path: config.path.clone(),
+            bridges: consumers.iter().map(|consumer| consumer.name.clone()).collect(),
+            limits: limits.clone(),
+            kernel: KernelBoot { uuid: kernel_boot_id(), row: None },
+            clock: Clock::default(),
+        };
         let interest = Interest { topics, consumers };
         let event = interest.consumers.iter().enumerate().map(|(index, consumer)| {
             u32::from(consumer.forward.wants_own(&interest.topics.event())) << index
@@ -170,30 +170,41 @@ impl Queue {
             keep_oldest: limits.keep_oldest,
             event_wants: event.fold(0, |a, b| a | b),
         };
-        let boot = store.boot();
-        let clock = Clock::default();
-        clock.learn(store.boots.iter().map(|(id, boot)| (*id, boot.offset)));
-        let mut core = Core::new(settings, Uuid::new_v4(), found);
-        if let Some((path, reason)) = damage {
-            core.announce_damage(path, reason, boottime_us());
-        }
+        let start = Uuid::new_v4();
+        let now = boottime_us();
+        let (core, opened) = match place.open() {
+            Ok(mut opened) => {
+                let mut core = Core::new(settings, start, std::mem::take(&mut opened.found));
+                if let Some(damage) = opened.damage.take() {
+                    core.announce_damage(damage, now);
+                }
+                (core, Some(opened))
+            }
+            Err(StoreError::Disk(error)) => {
+                tracing::error!(
+                    error,
+                    "the queue file cannot be opened now: readings stay in memory until it can"
+                );
+                (Core::unopened(settings, start, place.bridges.len(), error, now), None)
+            }
+            Err(error) => {
+                return Err(OpenError::Refused {
+                    path: config.path.display().to_string(),
+                    error: error.to_string(),
+                });
+            }
+        };
+        let clock = place.clock.clone();
         let shared = Arc::new(Shared {
             state: Mutex::new(State { core, wakes_at: None }),
             work: Condvar::new(),
             news: interest.consumers.iter().map(|_| Notify::new()).collect(),
             interest,
-            clock: clock.clone(),
+            clock,
             tap: Mutex::new(None),
             worker: Mutex::new(None),
         });
-        let worker = Worker::new(
-            store,
-            config.path.clone(),
-            bridges,
-            limits,
-            KernelBoot { row: Some(boot), ..kernel },
-            clock,
-        );
+        let worker = Worker::new(opened, place);
         let handle = worker::spawn(worker, Arc::clone(&shared)).map_err(OpenError::Thread)?;
         *lock(&shared.worker) = Some(handle);
         Ok(Self(shared))

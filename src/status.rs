@@ -175,6 +175,9 @@ pub struct Queue {
     pub flash_bytes: u64,
     /// How it is.
     pub state: QueueState,
+    /// What the disk said, while it does not take our writes.
+    #[serde(default)]
+    pub last_error: Option<String>,
 }
 
 /// Readings given up, by reason.
@@ -197,6 +200,14 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Dropped {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.full += other.full;
+        self.expired += other.expired;
+        self.corrupt += other.corrupt;
+        self.refused += other.refused;
+    }
+
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {

@@ -18,14 +18,17 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::reading::{Body, GapReason, MessageId, Uid};
-use crate::status::{self, QueueState};
 
 use super::cursor::{Cursor, Mark};
 use super::gaps::Gaps;
 use super::held::{Held, Look, Settled};
 use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings, Taken};
 
+mod disk;
+mod report;
 mod storage;
+
+use disk::{Disk, Trouble};
 
 /// Commit as soon as so much is held that was not committed, in bytes.
 pub const COMMIT_BYTES: usize = 64 * 1024;
@@ -36,18 +39,6 @@ pub const SAVE_AFTER: u32 = 500;
 pub const SAVE_WITHIN_US: i64 = 1_000_000;
 /// Save counters and board numbers so long after they changed, in microseconds.
 pub const SAVE_IDLE_US: i64 = 60_000_000;
-/// First and longest wait before the disk is tried again, in microseconds.
-pub const RETRY_US: (i64, i64) = (1_000_000, 30_000_000);
-
-/// What the storage thread is doing with the disk.
-#[derive(Clone, Debug)]
-enum Disk {
-    /// It takes our writes.
-    Well,
-    /// It refused the last one.
-    Failing { retry_at: i64, wait_us: i64, error: String },
-}
-
 /// The queue's state. `T` is what a caller hangs on an entry to learn that it is safe.
 #[derive(Debug)]
 pub struct Core<T> {
@@ -63,6 +54,8 @@ pub struct Core<T> {
     /// Refused by one bridge while another still wants them.
     refused: BTreeSet<u64>,
     disk: Disk,
+    /// What the disk said when it was last asked to give something back, while it does not.
+    unreadable: Option<Trouble>,
     /// Highest position in a chunk, while there is one.
     disk_last: Option<u64>,
     /// Entries being committed are below this position.
@@ -71,6 +64,8 @@ pub struct Core<T> {
     save_due: Option<i64>,
     full: bool,
     stopping: Stopping,
+    /// Since when the storage thread has been at its present job.
+    busy_since: Option<i64>,
     safe: Vec<(T, Safe)>,
     commits: u64,
     file: File,
@@ -100,16 +95,26 @@ impl<T> Core<T> {
             gaps: Gaps::default(),
             refused: BTreeSet::new(),
             disk: Disk::Well,
+            unreadable: None,
             disk_last: found.on_disk,
             committing: found.next_position,
             unsaved_acks: 0,
             save_due: None,
             full: false,
             stopping: Stopping::No,
+            busy_since: None,
             safe: Vec::new(),
             commits: 0,
             file: File::default(),
         }
+    }
+
+    /// A queue whose file cannot be opened now, for the reason in `error`. It holds what comes in
+    /// memory and asks for the file again and again.
+    #[must_use]
+    pub fn unopened(settings: Settings, start: Uuid, bridges: usize, error: String, now: i64) -> Self {
+        let disk = Disk::Unopened(Trouble::new(None, error, now));
+        Self { disk, ..Self::new(settings, start, Found::unopened(bridges)) }
     }
 
     // === The side of ports and LAN clients ===
@@ -127,7 +132,7 @@ impl<T> Core<T> {
     /// [`Full`] when there is no room; nothing was taken then and `ticket` is gone.
     pub fn push(&mut self, body: Arc<Body>, wants: u32, ticket: Option<T>, now: i64) -> Result<(), Full> {
         let refused = self.full && self.settings.keep_oldest && body.counts();
-        if wants != 0 && (refused || !self.held.has_room(&body, self.settings.memory_bytes)) {
+        if wants != 0 && (refused || !self.make_room(&body, ticket.is_some())) {
             return Err(Full);
         }
         self.note_board(&body, now);
@@ -142,15 +147,35 @@ impl<T> Core<T> {
         Ok(())
     }
 
+    /// Sees that `body` fits in memory. Who hears whether it is safe can keep it and try again; for
+    /// others the oldest of their kind give way, unless the oldest are to be kept.
+    fn make_room(&mut self, body: &Body, ticketed: bool) -> bool {
+        while !self.held.has_room(body, self.settings.memory_bytes) {
+            if ticketed || self.settings.keep_oldest || !body.counts() {
+                return false;
+            }
+            let cursors = &self.cursors;
+            let idle = |position| !cursors.iter().any(|cursor| cursor.is_out(position));
+            let Some(given_up) = self.held.give_up_oldest(idle) else { return false };
+            self.ledger.dropped.full += 1;
+            self.note_gap(&given_up, GapReason::Full);
+        }
+        true
+    }
+
+    fn note_gap(&mut self, body: &Body, reason: GapReason) {
+        if let Body::Reading(reading) = body {
+            self.gaps.add(&reading.device, reason, reading.seq);
+        }
+    }
+
     /// Counts an entry that found no room, and tells of it as soon as there is some.
     pub fn refuse(&mut self, body: &Body) {
         if body.counts() {
             self.ledger.accepted += 1;
             self.ledger.dropped.full += 1;
         }
-        if let Body::Reading(reading) = body {
-            self.gaps.add(&reading.device, GapReason::Full, reading.seq);
-        }
+        self.note_gap(body, GapReason::Full);
     }
 
     /// Where the link to a board resumes; `None` for a boot of it that we never saw.
@@ -235,9 +260,7 @@ impl<T> Core<T> {
     /// as dropped rather than delivered, even if another bridge had it acknowledged.
     pub fn refused(&mut self, index: usize, position: u64, body: &Body, now: i64) {
         self.refused.insert(position);
-        if let Body::Reading(reading) = body {
-            self.gaps.add(&reading.device, GapReason::Refused, reading.seq);
-        }
+        self.note_gap(body, GapReason::Refused);
         self.done(index, position, now);
         self.tell_gaps(now);
     }
@@ -309,50 +332,4 @@ impl<T> Core<T> {
     fn save_by(&mut self, due: i64) {
         self.save_due = Some(self.save_due.map_or(due, |earlier| earlier.min(due)));
     }
-
-    // === What people see ===
-
-    /// The counters.
-    #[must_use]
-    pub fn ledger(&self) -> Ledger {
-        self.ledger
-    }
-
-    /// What the disk said, while it fails.
-    #[must_use]
-    pub fn disk_error(&self) -> Option<&str> {
-        match &self.disk {
-            Disk::Well => None,
-            Disk::Failing { error, .. } => Some(error),
-        }
-    }
-
-    /// Everything, for `status --json`.
-    #[must_use]
-    pub fn status(&self, now: i64) -> status::Queue {
-        let in_memory = self.held.first_deadline().map(|due| due - self.settings.commit_within_us);
-        let oldest = self.file.oldest.or(in_memory).filter(|_| self.ledger.waiting() > 0);
-        status::Queue {
-            readings: self.ledger.waiting(),
-            bytes: self.file.bytes,
-            oldest_age_s: oldest.map(|at| seconds(now - at)),
-            volatile: self.held.volatile(),
-            accepted: self.ledger.accepted,
-            delivered: self.ledger.delivered,
-            dropped: self.ledger.dropped,
-            commits: self.commits,
-            flash_bytes: self.file.written,
-            state: match (&self.disk, self.full) {
-                (Disk::Failing { .. }, _) => QueueState::Degraded,
-                (Disk::Well, true) => QueueState::Full,
-                (Disk::Well, false) => QueueState::Ok,
-            },
-        }
-    }
-}
-
-/// Microseconds as seconds, to the millisecond.
-#[expect(clippy::cast_precision_loss, reason = "an age for people")]
-fn seconds(us: i64) -> f64 {
-    (us.max(0) / 1000) as f64 / 1000.0
 }

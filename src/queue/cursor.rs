@@ -66,6 +66,12 @@ impl Cursor {
         (position < self.next && !self.out.contains_key(&position)) || self.done_ahead.contains(&position)
     }
 
+    /// Whether `position` was handed out and is not done.
+    #[must_use]
+    pub fn is_out(&self, position: u64) -> bool {
+        self.out.contains_key(&position)
+    }
+
     /// How many positions below `end` are not known to be done.
     #[must_use]
     pub fn open(&self, end: u64) -> u64 {

@@ -67,13 +67,30 @@ pub struct Held<T> {
     bytes: usize,
     volatile_bytes: usize,
     volatile: u64,
+    /// Below this position nothing is there to be given up.
+    kept_below: u64,
 }
 
 impl<T> Held<T> {
     /// Nothing held; the next entry gets position `base`.
     #[must_use]
     pub fn new(base: u64) -> Self {
-        Self { base, slots: VecDeque::new(), volatile_from: 0, bytes: 0, volatile_bytes: 0, volatile: 0 }
+        Self {
+            base,
+            slots: VecDeque::new(),
+            volatile_from: 0,
+            bytes: 0,
+            volatile_bytes: 0,
+            volatile: 0,
+            kept_below: base,
+        }
+    }
+
+    /// Gives all entries new positions, from `base` on. For an entry whose position nobody has
+    /// told the file yet.
+    pub fn move_to(&mut self, base: u64) {
+        self.base = base;
+        self.kept_below = base;
     }
 
     /// The first position that may be in memory; all that waits below it is on disk.
@@ -125,6 +142,26 @@ impl<T> Held<T> {
         self.volatile_bytes += bytes;
         self.volatile += u64::from(body.counts());
         self.slots.push_back(Some(Entry { body, wants, ticket, deadline, bytes, place: Place::Memory }));
+    }
+
+    /// Gives up the oldest entry that only this memory has: on its way to no bridge (`idle` tells by
+    /// position), not on its way to disk, and with nobody waiting to hear that it is safe.
+    pub fn give_up_oldest(&mut self, idle: impl Fn(u64) -> bool) -> Option<Arc<Body>> {
+        let from = self.index(self.kept_below).unwrap_or(0).max(self.volatile_from);
+        let base = self.base;
+        let slot = (from..self.slots.len()).find(|slot| {
+            self.slots.get(*slot).and_then(Option::as_ref).is_some_and(|entry| {
+                entry.place == Place::Memory
+                    && entry.ticket.is_none()
+                    && entry.body.counts()
+                    && idle(base + *slot as u64)
+            })
+        });
+        self.kept_below = base + slot.unwrap_or(self.slots.len()) as u64;
+        let body = self.slots.get(slot?)?.as_ref().map(|entry| Arc::clone(&entry.body));
+        self.remove(slot?);
+        self.trim();
+        body
     }
 
     /// What bridge `index` finds at `position`.
@@ -182,6 +219,7 @@ impl<T> Held<T> {
             }
         }
         self.volatile_from = self.volatile_from.max(end);
+        self.kept_below = self.base;
         while self.volatile_from > 0 && self.bytes - self.volatile_bytes > keep {
             self.remove(0);
             self.pop_front();
@@ -200,6 +238,7 @@ impl<T> Held<T> {
             }
             entry.place = Place::Memory;
         }
+        self.kept_below = self.base;
         for (position, _) in &gone {
             if let Some(slot) = self.index(*position) {
                 self.remove(slot);

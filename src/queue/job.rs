@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::queue::types::Resume;
+use crate::queue::types::{Found, Resume};
 use crate::reading::{Body, DeviceName, GapReason, Uid};
 use crate::status::Dropped;
 
@@ -23,6 +23,8 @@ pub enum Next {
 /// A piece of work with the file.
 #[derive(Debug)]
 pub enum Job {
+    /// Open the file, which could not be opened before.
+    Open,
     /// Make these entries durable (perhaps none) and save the rest along with them.
     Commit {
         /// Position and body, in order.
@@ -59,6 +61,13 @@ pub struct Save {
 /// What came of a job.
 #[derive(Debug)]
 pub enum Outcome {
+    /// The file is open at last.
+    Opened {
+        /// What stands in it.
+        found: Found,
+        /// What was wrong with the one that was there, if it had to be set aside.
+        damage: Option<Damage>,
+    },
     /// The entries are durable.
     Committed {
         /// The highest position in a chunk now, if there is one.
@@ -95,11 +104,18 @@ pub enum Outcome {
     Replaced {
         /// The job that met the damage.
         job: Job,
-        /// The damaged file's new name.
-        path: String,
         /// What was wrong.
-        reason: String,
+        damage: Damage,
     },
+}
+
+/// A file that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Its new name.
+    pub path: String,
+    /// What was wrong with it.
+    pub reason: String,
 }
 
 /// Entries read from disk.

@@ -5,21 +5,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::clock::Offset;
 use crate::reading::{Body, Epoch, GapReason};
 
 use super::chunk;
 use super::job::{Evicted, Save};
-use super::schema::{self, PAGE_BYTES, SchemaError};
+use super::schema::{self, PAGE_BYTES};
 
+mod error;
 mod evict;
 mod found;
 mod load;
 mod row;
 mod state;
 
+pub use error::StoreError;
 use evict::{delete_below, evict_aged, evict_first, is_full, pages_of, used_bytes};
 use state::{note_boot, state_of, write_state};
 
@@ -28,38 +30,6 @@ const BOOTS_PER_BOARD: usize = 4;
 
 /// What may lie beside the file: its write-ahead log and the index of that; first the file itself.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
-
-/// Why the file does not do what it should.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The content is damaged, or is not ours: another file is needed.
-    #[error("{0}")]
-    Damaged(String),
-    /// The disk or the file system refuses.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
-            Some(ErrorCode::DatabaseBusy) => Self::Refused("another program has it open".into()),
-            _ => Self::Refused(error.to_string()),
-        }
-    }
-}
-
-impl From<SchemaError> for StoreError {
-    fn from(error: SchemaError) -> Self {
-        match error {
-            SchemaError::Sqlite(error) => error.into(),
-            SchemaError::Foreign(_) => Self::Damaged(error.to_string()),
-            // Never set a newer version's queue aside: a downgrade must not cost data.
-            SchemaError::TooNew(_) => Self::Refused(error.to_string()),
-        }
-    }
-}
 
 /// The limits that the file keeps.
 #[derive(Clone, Debug)]
@@ -124,9 +94,26 @@ impl Store {
     /// Opens the file at `path`, or makes it.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when the file must be set aside, [`StoreError::Refused`] when the
-    /// file system does not let us.
+    /// [`StoreError`], see there.
     pub fn open(
+        path: &Path,
+        bridges: &[String],
+        limits: Limits,
+        boot: &KernelBoot,
+    ) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let is_new = SUFFIXES.iter().all(|suffix| !with_suffix(path, suffix).exists());
+        let opened = Self::open_files(path, bridges, limits, boot);
+        if is_new && matches!(opened, Err(StoreError::Disk(_))) {
+            // Half a new file would look like a damaged one the next time.
+            SUFFIXES.iter().for_each(|suffix| drop(fs::remove_file(with_suffix(path, suffix))));
+        }
+        opened
+    }
+
+    fn open_files(
         path: &Path,
         bridges: &[String],
         limits: Limits,
@@ -135,7 +122,7 @@ impl Store {
         if is_lone_log(path) {
             return Err(StoreError::Damaged("the file is empty or gone, but its log is not".into()));
         }
-        let db = Connection::open(path)?;
+        let db = Connection::open(path).map_err(|error| StoreError::of_opening(path, error))?;
         db.busy_timeout(std::time::Duration::ZERO)?;
         db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         let log_pages = schema::log_pages(limits.max_bytes);

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+mod trouble;
+
 use super::core::Core;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
@@ -103,6 +105,7 @@ impl Rig {
     fn perform(&mut self, job: &Job) {
         let store = self.store.as_mut().unwrap();
         let outcome = match job {
+            Job::Open => Outcome::Opened { found: store.found().unwrap(), damage: None },
             Job::Commit { entries, save } => {
                 let Done { last, evicted, full } = store.commit(entries, save, self.now, OFFSET).unwrap();
                 Outcome::Committed { last, evicted, full }

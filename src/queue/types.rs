@@ -69,6 +69,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Adds what another ledger counted.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.delivered += other.delivered;
+        self.dropped.add(&other.dropped);
+    }
+
     /// What waits.
     #[must_use]
     pub fn waiting(&self) -> u64 {
@@ -89,6 +96,18 @@ pub struct Found {
     pub boards: BTreeMap<(Uid, u32), Resume>,
     /// The highest position in a chunk, while there is one.
     pub on_disk: Option<u64>,
+}
+
+/// Positions from here on are for the time in which nobody knows what stands in the file. They lie
+/// above all others, so that what is said of one of them later cannot be taken for another entry.
+pub const UNOPENED: u64 = 1 << 62;
+
+impl Found {
+    /// What is known while the file cannot be opened: nothing.
+    #[must_use]
+    pub fn unopened(bridges: usize) -> Self {
+        Self { next_position: UNOPENED, cursors: vec![UNOPENED; bridges], ..Self::default() }
+    }
 }
 
 /// What the storage thread last saw of the file.

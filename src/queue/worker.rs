@@ -10,56 +10,72 @@ use std::time::Duration;
 use crate::clock::{Clock, boottime_us};
 
 use super::Shared;
-use super::job::{Job, Next, Outcome};
+use super::job::{Damage, Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store, StoreError};
 use super::types::{File, Found};
 
-/// What was wrong with a file that was set aside: its new name and the reason.
-pub type Damage = (String, String);
+/// What the thread needs to open the file, at any time.
+#[derive(Debug)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// The names of the bridges, in the order of the configuration.
+    pub bridges: Vec<String>,
+    /// The limits that the file keeps.
+    pub limits: Limits,
+    /// The present boot.
+    pub kernel: KernelBoot,
+    /// Learns of earlier boots.
+    pub clock: Clock,
+}
 
-/// Opens the file; a damaged one is set aside and a new one begun.
-///
-/// # Errors
-/// [`StoreError::Refused`] when the file system does not let us.
-pub fn open(
-    path: &Path,
-    bridges: &[String],
-    limits: &Limits,
-    kernel: &KernelBoot,
-) -> Result<(Store, Found, Option<Damage>), StoreError> {
-    match open_once(path, bridges, limits, kernel) {
-        Err(StoreError::Damaged(reason)) => {
-            let aside = Store::set_aside(path).map_err(|error| StoreError::Refused(error.to_string()))?;
-            let aside = aside.display().to_string();
-            tracing::error!(reason, aside, "queue file damaged: set aside, beginning a new one");
-            let (store, found) = open_once(path, bridges, limits, kernel)?;
-            Ok((store, found, Some((aside, reason))))
+/// The file as it was opened.
+#[derive(Debug)]
+pub struct Opened {
+    store: Store,
+    /// What stands in it.
+    pub found: Found,
+    /// What was wrong with the one that was there, if it had to be set aside.
+    pub damage: Option<Damage>,
+}
+
+impl Place {
+    /// Opens the file; a damaged one is set aside and a new one begun.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] or [`StoreError::Refused`].
+    pub fn open(&mut self) -> Result<Opened, StoreError> {
+        match self.open_once() {
+            Err(StoreError::Damaged(reason)) => {
+                let damage = set_aside(&self.path, reason)?;
+                let (store, found) = self.open_once()?;
+                Ok(Opened { store, found, damage: Some(damage) })
+            }
+            other => other.map(|(store, found)| Opened { store, found, damage: None }),
         }
-        other => other.map(|(store, found)| (store, found, None)),
+    }
+
+    fn open_once(&mut self) -> Result<(Store, Found), StoreError> {
+        let mut store = Store::open(&self.path, &self.bridges, self.limits.clone(), &self.kernel)?;
+        let found = store.found()?;
+        self.kernel.row = Some(store.boot());
+        self.clock.learn(store.boots.iter().map(|(row, boot)| (*row, boot.offset)));
+        Ok((store, found))
     }
 }
 
-fn open_once(
-    path: &Path,
-    bridges: &[String],
-    limits: &Limits,
-    kernel: &KernelBoot,
-) -> Result<(Store, Found), StoreError> {
-    let mut store = Store::open(path, bridges, limits.clone(), kernel)?;
-    let found = store.found()?;
-    Ok((store, found))
+fn set_aside(path: &Path, reason: String) -> Result<Damage, StoreError> {
+    let aside = Store::set_aside(path)?.display().to_string();
+    tracing::error!(reason, aside, "queue file damaged: set aside, beginning a new one");
+    Ok(Damage { path: aside, reason })
 }
 
 /// Everything the thread owns.
 #[derive(Debug)]
 pub struct Worker {
-    /// `None` while a new file could not be made in place of a damaged one.
+    /// `None` while the file could not be opened.
     store: Option<Store>,
-    path: PathBuf,
-    bridges: Vec<String>,
-    limits: Limits,
-    kernel: KernelBoot,
-    clock: Clock,
+    place: Place,
 }
 
 /// Starts the thread.
@@ -71,17 +87,10 @@ pub(crate) fn spawn(mut worker: Worker, shared: Arc<Shared>) -> io::Result<JoinH
 }
 
 impl Worker {
-    /// A worker for a file that is open.
+    /// A worker for a file that is open, or could not be opened yet.
     #[must_use]
-    pub fn new(
-        store: Store,
-        path: PathBuf,
-        bridges: Vec<String>,
-        limits: Limits,
-        kernel: KernelBoot,
-        clock: Clock,
-    ) -> Self {
-        Self { store: Some(store), path, bridges, limits, kernel, clock }
+    pub fn new(opened: Option<Opened>, place: Place) -> Self {
+        Self { store: opened.map(|opened| opened.store), place }
     }
 
     fn run(&mut self, shared: &Shared) {
@@ -105,46 +114,49 @@ impl Worker {
 
     /// A log that could not be grown grows with the commits, at the price of a flush each.
     fn grow_log(&self) {
-        if let Some(Err(error)) = self.store.as_ref().map(|store| store.grow_log(&self.path)) {
+        if let Some(Err(error)) = self.store.as_ref().map(|store| store.grow_log(&self.place.path)) {
             tracing::warn!(%error, "the queue's log could not be brought to its full size");
         }
     }
 
     fn perform(&mut self, job: Job) -> Outcome {
-        let result = self.store().and_then(|(store, clock)| do_job(store, &job, clock));
+        let result = match (&job, &mut self.store) {
+            (Job::Open, _) => self.open(),
+            (_, None) => self.open().and_then(|_| self.perform_open(&job)),
+            (_, Some(_)) => self.perform_open(&job),
+        };
         match result {
             Ok(outcome) => outcome,
-            Err(StoreError::Refused(error)) => Outcome::Failed { job, error },
+            Err(StoreError::Disk(error) | StoreError::Refused(error)) => Outcome::Failed { job, error },
             Err(StoreError::Damaged(reason)) => self.replace(job, reason),
         }
     }
 
-    /// The open store; a missing one is opened first.
-    fn store(&mut self) -> Result<(&mut Store, &Clock), StoreError> {
-        if self.store.is_none() {
-            self.store = Some(Store::open(&self.path, &self.bridges, self.limits.clone(), &self.kernel)?);
-            self.grow_log();
-        }
+    fn perform_open(&mut self, job: &Job) -> Result<Outcome, StoreError> {
         let store = self.store.as_mut().ok_or_else(|| StoreError::Refused("no queue file".into()))?;
-        Ok((store, &self.clock))
+        do_job(store, job, &self.place.clock)
+    }
+
+    fn open(&mut self) -> Result<Outcome, StoreError> {
+        let Opened { store, found, damage } = self.place.open()?;
+        self.store = Some(store);
+        self.grow_log();
+        Ok(Outcome::Opened { found, damage })
     }
 
     /// Sets a damaged file aside and begins a new one.
     fn replace(&mut self, job: Job, reason: String) -> Outcome {
         self.store = None;
-        match Store::set_aside(&self.path) {
-            Ok(aside) => {
-                let path = aside.display().to_string();
-                tracing::error!(reason, aside = path, "queue file damaged: set aside, beginning a new one");
+        match set_aside(&self.place.path, reason) {
+            Ok(damage) => {
                 // If that fails, the next job tries again.
-                let opened = self.store().map(|_| ());
-                if let Err(error) = opened {
+                if let Err(error) = self.open() {
                     tracing::error!(%error, "no new queue file yet");
                 }
-                Outcome::Replaced { job, path, reason }
+                Outcome::Replaced { job, damage }
             }
             Err(error) => {
-                Outcome::Failed { job, error: format!("{reason}; cannot set the file aside: {error}") }
+                Outcome::Failed { job, error: format!("damaged, and cannot be set aside: {error}") }
             }
         }
     }
@@ -172,6 +184,7 @@ fn do_job(store: &mut Store, job: &Job, clock: &Clock) -> Result<Outcome, StoreE
             Outcome::Saved { last, evicted, full }
         }
         Job::Load { bridge, from } => Outcome::Loaded { bridge: *bridge, loaded: store.load(*from)? },
+        Job::Open => Outcome::Opened { found: store.found()?, damage: None },
     })
 }
 
@@ -210,7 +223,10 @@ fn log_change(outcome: &Outcome, was_failing: bool) -> bool {
             true
         }
         Outcome::Loaded { .. } => was_failing,
-        Outcome::Committed { .. } | Outcome::Saved { .. } | Outcome::Replaced { .. } => {
+        Outcome::Opened { .. }
+        | Outcome::Committed { .. }
+        | Outcome::Saved { .. }
+        | Outcome::Replaced { .. } => {
             if was_failing {
                 tracing::info!("disk takes writes again");
             }

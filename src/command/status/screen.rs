@@ -75,10 +75,11 @@ fn devices(names: &[String]) -> String {
 }
 
 fn queue(queue: &Queue) -> Vec<String> {
-    let state = match queue.state {
-        QueueState::Ok => "ok",
-        QueueState::Degraded => "DEGRADED: the disk does not take our writes",
-        QueueState::Full => "FULL",
+    let state = match (queue.state, &queue.last_error) {
+        (QueueState::Ok, _) => "ok",
+        (QueueState::Degraded, Some(error)) => &format!("DEGRADED, {error}"),
+        (QueueState::Degraded, None) => "DEGRADED",
+        (QueueState::Full, _) => "FULL",
     };
     let dropped = &queue.dropped;
     vec![
@@ -271,7 +272,8 @@ mod tests {
             dropped: Dropped { full: 2, expired: 1, ..Dropped::default() },
             commits: 301,
             flash_bytes: 50_000_000,
-            state: QueueState::Ok,
+            state: QueueState::Degraded,
+            last_error: Some("database or disk is full".into()),
         };
         let broker = Broker { clients: 1, subscriptions: 2, retained: 7, received: 0, sent: 99, dropped: 0 };
         let status =
@@ -284,7 +286,7 @@ mod tests {
         /dev/ttyUSB1                                  busy      -       0    0     1
           /dev/ttyUSB1: held by minicom (pid 812)
 
-        Queue: ok; 3600 waiting (4 in memory only), 120KiB on disk, oldest 1min 15s
+        Queue: DEGRADED, database or disk is full; 3600 waiting (4 in memory only), 120KiB on disk, oldest 1min 15s
           12348 accepted = 8745 delivered + 3 dropped (2 full, 1 expired, 0 corrupt, 0 refused) + 3600 waiting
           301 commits, 47MiB written since start
 

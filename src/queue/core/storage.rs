@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::queue::cursor::Cursor;
-use crate::queue::job::{Evicted, Job, Loaded, Next, Outcome, Save};
-use crate::queue::types::{File, Safe};
+use crate::queue::job::{Damage, Evicted, Job, Loaded, Next, Outcome, Save};
+use crate::queue::types::{File, Found, Safe};
 use crate::reading::{Body, Event, EventKind, GapReason, Stamp};
 
-use super::{COMMIT_BYTES, Core, Disk, RETRY_US, Stopping};
+use super::disk::{Disk, Trouble};
+use super::{COMMIT_BYTES, Core, Stopping};
 
 impl<T> Core<T> {
     /// When the storage thread must look again, if nothing else happens; `None` for never.
@@ -16,14 +17,24 @@ impl<T> Core<T> {
         if self.stopping == Stopping::CommitAll {
             return Some(i64::MIN);
         }
-        let at_once =
-            self.held.volatile_bytes() >= COMMIT_BYTES || self.cursors.iter().any(Cursor::wants_load);
-        let at_once = at_once.then_some(i64::MIN);
-        let due = [at_once, self.held.first_deadline(), self.save_due].into_iter().flatten().min()?;
-        match self.disk {
-            Disk::Well => Some(due),
-            Disk::Failing { retry_at, .. } => Some(due.max(retry_at)),
+        match &self.disk {
+            Disk::Unopened(trouble) => Some(trouble.retry_at),
+            Disk::Well | Disk::Failing(_) => [self.write_due(), self.load_due()].into_iter().flatten().min(),
         }
+    }
+
+    /// When something must be written.
+    fn write_due(&self) -> Option<i64> {
+        let at_once = (self.held.volatile_bytes() >= COMMIT_BYTES).then_some(i64::MIN);
+        let due = [at_once, self.held.first_deadline(), self.save_due].into_iter().flatten().min();
+        let not_before = self.disk.trouble().map_or(i64::MIN, |trouble| trouble.retry_at);
+        due.map(|due| due.max(not_before))
+    }
+
+    /// When something must be read: a disk that takes no writes may still give.
+    fn load_due(&self) -> Option<i64> {
+        let not_before = self.unreadable.as_ref().map_or(i64::MIN, |trouble| trouble.retry_at);
+        self.cursors.iter().any(Cursor::wants_load).then_some(not_before)
     }
 
     /// What the storage thread is to do now.
@@ -35,20 +46,26 @@ impl<T> Core<T> {
         if wake_at.is_none_or(|due| due > now) {
             return wake_at.map_or(Next::Wait, Next::WaitUntil);
         }
+        self.busy_since = Some(now);
+        if matches!(self.disk, Disk::Unopened(_)) {
+            return Next::Do(Job::Open);
+        }
+        let write = self.stopping == Stopping::CommitAll || self.write_due().is_some_and(|due| due <= now);
         let commit = self.held.first_deadline().is_some_and(|due| due <= now)
             || self.held.volatile_bytes() >= COMMIT_BYTES
             || self.stopping == Stopping::CommitAll;
-        if commit {
+        if write && commit {
             self.tell_gaps(now);
             let (entries, end) = self.held.begin_writing();
             self.committing = end;
             return Next::Do(Job::Commit { entries, save: self.save() });
         }
+        let may_load = self.load_due().is_some_and(|due| due <= now);
         let mut cursors = self.cursors.iter_mut().enumerate();
-        if let Some((bridge, cursor)) = cursors.find(|(_, cursor)| cursor.wants_load()) {
-            return Next::Do(Job::Load { bridge, from: cursor.begin_load() });
+        match cursors.find(|(_, cursor)| may_load && cursor.wants_load()) {
+            Some((bridge, cursor)) => Next::Do(Job::Load { bridge, from: cursor.begin_load() }),
+            None => Next::Do(Job::Save(self.save())),
         }
-        Next::Do(Job::Save(self.save()))
     }
 
     fn save(&mut self) -> Save {
@@ -66,7 +83,9 @@ impl<T> Core<T> {
 
     /// Takes the outcome of a job.
     pub fn finished(&mut self, outcome: Outcome, now: i64) {
+        self.busy_since = None;
         match outcome {
+            Outcome::Opened { found, damage } => self.opened(found, damage, now),
             Outcome::Committed { last, evicted, full } => {
                 self.disk = Disk::Well;
                 self.full = full;
@@ -87,15 +106,16 @@ impl<T> Core<T> {
             }
             Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded),
             Outcome::Failed { job, error } => self.failed(job, error, now),
-            Outcome::Replaced { path, reason, .. } => {
+            Outcome::Replaced { damage, .. } => {
                 self.not_written();
-                self.replaced(path, reason, now);
+                self.replaced(damage, now);
             }
         }
         self.tell_gaps(now);
     }
 
     fn loaded(&mut self, bridge: usize, loaded: Loaded) {
+        self.unreadable = None;
         self.lose(loaded.corrupt);
         let base = self.held.base();
         if let Some(cursor) = self.cursors.get_mut(bridge) {
@@ -103,23 +123,39 @@ impl<T> Core<T> {
         }
     }
 
-    fn failed(&mut self, job: Job, error: String, now: i64) {
-        let wait_us = match &self.disk {
-            Disk::Well => RETRY_US.0,
-            Disk::Failing { wait_us, .. } => (wait_us * 2).min(RETRY_US.1),
-        };
-        self.disk = Disk::Failing { retry_at: now + wait_us, wait_us, error };
-        if matches!(job, Job::Commit { .. }) {
-            self.not_written();
+    /// The file is open at last: what waits in memory stands behind what was found there.
+    fn opened(&mut self, found: Found, damage: Option<Damage>, now: i64) {
+        let from = self.held.base();
+        self.held.move_to(found.next_position);
+        let moved = self.refused.iter().map(|position| position.saturating_sub(from) + found.next_position);
+        self.refused = moved.collect();
+        self.cursors = found.cursors.into_iter().map(Cursor::new).collect();
+        self.ledger.add(&found.ledger);
+        self.boards_unsaved.append(&mut self.boards);
+        self.boards = found.boards;
+        self.boards.extend(self.boards_unsaved.clone());
+        self.disk_last = found.on_disk;
+        self.disk = Disk::Well;
+        self.save_by(now);
+        if let Some(damage) = damage {
+            self.announce_damage(damage, now);
         }
+    }
+
+    fn failed(&mut self, job: Job, error: String, now: i64) {
         match job {
-            Job::Commit { save, .. } | Job::Save(save) => {
-                for (key, resume) in save.boards {
-                    self.boards_unsaved.entry(key).or_insert(resume);
-                }
-                self.save_by(now + wait_us);
+            Job::Open => self.refused_by_disk(error, now),
+            Job::Commit { save, .. } => {
+                self.not_written();
+                self.not_saved(save, now);
+                self.refused_by_disk(error, now);
+            }
+            Job::Save(save) => {
+                self.not_saved(save, now);
+                self.refused_by_disk(error, now);
             }
             Job::Load { bridge, .. } => {
+                self.unreadable = Some(Trouble::new(self.unreadable.as_ref(), error, now));
                 if let Some(cursor) = self.cursors.get_mut(bridge) {
                     cursor.load_failed();
                 }
@@ -128,6 +164,21 @@ impl<T> Core<T> {
         if self.stopping == Stopping::CommitAll {
             self.stopping = Stopping::Done;
         }
+    }
+
+    fn refused_by_disk(&mut self, error: String, now: i64) {
+        let trouble = Trouble::new(self.disk.trouble(), error, now);
+        self.disk = match &self.disk {
+            Disk::Well | Disk::Failing(_) => Disk::Failing(trouble),
+            Disk::Unopened(_) => Disk::Unopened(trouble),
+        };
+    }
+
+    fn not_saved(&mut self, save: Save, now: i64) {
+        for (key, resume) in save.boards {
+            self.boards_unsaved.entry(key).or_insert(resume);
+        }
+        self.save_by(now);
     }
 
     fn not_written(&mut self) {
@@ -140,7 +191,7 @@ impl<T> Core<T> {
     }
 
     /// The file was damaged and a new one was begun: what was only in the old one is lost to us.
-    fn replaced(&mut self, path: String, reason: String, now: i64) {
+    fn replaced(&mut self, damage: Damage, now: i64) {
         self.lose(u64::MAX);
         self.disk_last = None;
         let base = self.held.base();
@@ -149,11 +200,11 @@ impl<T> Core<T> {
         }
         self.boards_unsaved = self.boards.clone();
         self.save_by(now);
-        self.announce(EventKind::Quarantine { path, reason }, now);
+        self.announce_damage(damage, now);
     }
 
-    /// A damaged file was set aside before this queue began.
-    pub fn announce_damage(&mut self, path: String, reason: String, now: i64) {
+    /// Tells of a damaged file that was set aside.
+    pub fn announce_damage(&mut self, Damage { path, reason }: Damage, now: i64) {
         self.announce(EventKind::Quarantine { path, reason }, now);
     }
 
