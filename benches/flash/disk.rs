@@ -36,13 +36,21 @@ impl Disk {
         File::create(&image)?.set_len(mib * 1024 * 1024)?;
         let mounted = scratch.join(name);
         fs::create_dir(&mounted)?;
-        let device = run(Command::new("losetup").args(["--direct-io=on", "--show", "--find"]).arg(&image))?;
-        let made = format_and_mount(&device, &mounted);
-        // While it is mounted this only marks the device: it goes with the mount.
-        let detached = run(Command::new("losetup").arg("--detach").arg(&device));
-        made.and(detached)?;
-        let device = device.trim_start_matches("/dev/").to_owned();
+        let device = attach(&image, |device| {
+            // Nothing is left for later: it would be written while we measure. 4 KiB blocks are what
+            // mkfs takes for any real card; only for small images it would take less.
+            let options = ["-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"];
+            run(Command::new("mkfs.ext4").args(options).arg(device))?;
+            mount(device, &mounted)
+        })?;
         Ok(Self { device, image, mounted })
+    }
+
+    /// Mounts it again, with nothing of its content in memory.
+    pub(crate) fn mount_again(&mut self) -> anyhow::Result<()> {
+        run(Command::new("umount").arg(&self.mounted))?;
+        self.device = attach(&self.image, |device| mount(device, &self.mounted))?;
+        Ok(())
     }
 
     /// Its root directory.
@@ -80,15 +88,21 @@ impl Counters {
     }
 }
 
-fn format_and_mount(device: &str, mounted: &Path) -> anyhow::Result<()> {
-    // Nothing is left for later: it would be written while we measure. 4 KiB blocks are what mkfs
-    // takes for any real card; only for small images it would take less.
-    let options = ["-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"];
-    run(Command::new("mkfs.ext4").args(options).arg(device))?;
-    run(Command::new("mount").args(["-t", "ext4", "-o", "noatime"]).arg(device).arg(mounted))?;
+/// Puts `image` on a loop device for as long as it is mounted; gives the device's name.
+fn attach(image: &Path, mount: impl FnOnce(&str) -> anyhow::Result<()>) -> anyhow::Result<String> {
+    let device = run(Command::new("losetup").args(["--direct-io=on", "--show", "--find"]).arg(image))?;
+    let mounted = mount(&device);
+    // While it is mounted this only marks the device: it goes with the mount.
+    let detached = run(Command::new("losetup").arg("--detach").arg(&device));
+    mounted.and(detached)?;
+    Ok(device.trim_start_matches("/dev/").to_owned())
+}
+
+fn mount(device: &str, mounted: &Path) -> anyhow::Result<()> {
     let name = device.trim_start_matches("/dev/");
     let direct = fs::read_to_string(format!("/sys/block/{name}/loop/dio"))?;
     ensure!(direct.trim() == "1", "{device}: no direct I/O on the file system of the build directory");
+    run(Command::new("mount").args(["-t", "ext4", "-o", "noatime"]).arg(device).arg(mounted))?;
     Ok(())
 }
 

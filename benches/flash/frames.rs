@@ -15,43 +15,45 @@ const FRAME_HEADER_BYTES: usize = 24;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Frames {
     pub(crate) transactions: u64,
-    pub(crate) pages: BTreeMap<String, u64>,
+    pub(crate) pages: BTreeMap<&'static str, u64>,
 }
 
-/// Looks at the transactions that are in the log at `path` since it was last begun anew.
-pub(crate) fn read(path: &Path, skip: u64) -> anyhow::Result<Frames> {
+/// Looks at the `last` transactions in the log at `path`, or at those since it was begun anew.
+pub(crate) fn read(path: &Path, last: u64) -> anyhow::Result<Frames> {
     let log = fs::read(path)?;
     let number = |at: usize| -> anyhow::Result<u32> {
         Ok(u32::from_be_bytes(log.get(at..at + 4).context("log ends early")?.try_into()?))
     };
     let page_bytes = usize::try_from(number(8)?)?;
     let salt = (number(16)?, number(20)?);
-    let mut frames = Frames::default();
-    let mut begun = 0;
+    let mut transactions = Vec::new();
+    let mut kinds = Vec::new();
     let mut at = HEADER_BYTES;
+    // What was written before that has another salt.
     while at + FRAME_HEADER_BYTES + page_bytes <= log.len() && (number(at + 8)?, number(at + 12)?) == salt {
-        let page = number(at)?;
-        let content = &log[at + FRAME_HEADER_BYTES..][..page_bytes];
-        if begun >= skip {
-            *frames.pages.entry(kind(page, content)).or_default() += 1;
-        }
+        kinds.push(kind(number(at)?, &log[at + FRAME_HEADER_BYTES..][..page_bytes]));
+        // The last frame of a transaction carries the size of the database.
         if number(at + 4)? != 0 {
-            begun += 1;
-            frames.transactions += u64::from(begun > skip);
+            transactions.push(std::mem::take(&mut kinds));
         }
         at += FRAME_HEADER_BYTES + page_bytes;
     }
-    Ok(frames)
+    let skipped = transactions.len().saturating_sub(usize::try_from(last)?);
+    let transactions = &transactions[skipped..];
+    let mut pages = BTreeMap::new();
+    for kind in transactions.iter().flatten() {
+        *pages.entry(*kind).or_default() += 1;
+    }
+    Ok(Frames { transactions: transactions.len() as u64, pages })
 }
 
-fn kind(page: u32, content: &[u8]) -> String {
+fn kind(page: u32, content: &[u8]) -> &'static str {
     match (page, content.first()) {
-        (1, _) => "page 1".to_owned(),
-        (3, Some(0x0d)) => "boot".to_owned(),
-        (_, Some(0x0d)) => "chunk leaf".to_owned(),
-        (_, Some(0x05)) => "chunk interior".to_owned(),
-        (_, Some(0x0a)) => "state leaf".to_owned(),
-        (_, Some(0x02)) => "state interior".to_owned(),
-        _ => "overflow or free-list".to_owned(),
+        (1, _) => "page 1",
+        (_, Some(0x0d)) => "table leaf",
+        (_, Some(0x05)) => "table interior",
+        (_, Some(0x0a)) => "index leaf",
+        (_, Some(0x02)) => "index interior",
+        _ => "overflow or free-list",
     }
 }

@@ -1,19 +1,25 @@
 //! A mount namespace of our own: whatever is mounted in it is gone when its last process is, however
 //! that ends, and with the mount its loop device. So nothing is left behind by an interrupt either.
 
+use std::fmt::Display;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
+use serialgate::command::complain;
 use tempfile::TempDir;
 
 use crate::disk;
 
 /// Runs this program again, with the same arguments, in a mount namespace of its own.
 pub(crate) fn enter() -> anyhow::Result<()> {
+    if let Some(why) = refusal() {
+        skipped(why);
+        return Ok(());
+    }
     let scratch = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).context("scratch directory")?;
     let mut child = Command::new("unshare")
         .args(["--mount", "--propagation", "private"])
@@ -35,6 +41,25 @@ pub(crate) fn enter() -> anyhow::Result<()> {
         bail!("measuring ended with {status}");
     }
     Ok(())
+}
+
+/// Why this machine lets us have no namespace, if it does not.
+fn refusal() -> Option<String> {
+    if !Uid::effective().is_root() {
+        return Some("run as root".to_owned());
+    }
+    match Command::new("unshare").args(["--mount", "true"]).output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("unshare (package util-linux): {error}")),
+    }
+}
+
+/// Says that nothing was measured.
+pub(crate) fn skipped(why: impl Display) {
+    complain(format_args!(
+        "flash: SKIPPED, nothing measured and nothing written: a file system on a loop device cannot be had: {why}"
+    ));
 }
 
 /// An interrupt ends the process inside; we stay to tidy up.

@@ -1,7 +1,5 @@
-//! Readings at a steady rate with the cloud there: what each commit and each reading costs.
+//! Readings at a steady rate: what each commit and each reading costs.
 
-use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,116 +8,160 @@ use anyhow::anyhow;
 use serialgate::clock::boottime_us;
 use serialgate::config::Durability;
 
+use crate::Scale;
+use crate::backlog::{self, Fill};
 use crate::disk::{Counters, Disk};
 use crate::frames::{self, Frames};
 use crate::ours::Ours;
 use crate::raw::RawLog;
-use crate::readings::{Format, Source, json};
+use crate::readings::{Format, Source};
+use crate::rows::{Log, Rows};
 use crate::stock::Stock;
 
+/// Readings per second.
 pub(crate) const RATES: [u32; 3] = [10, 100, 1000];
-/// How long a reading may wait for its commit.
-const COMMIT_WITHIN: Duration = Duration::from_millis(50);
-/// From the commit to the cloud's acknowledgement.
+/// How long a reading may wait for its commit where players are compared, and by default.
+const STRICT: Duration = Duration::from_millis(50);
+const DEFAULT: Duration = Duration::from_millis(250);
+/// From the commit to the cloud's acknowledgement, and the same of a fast cloud.
 const ANSWER: Duration = Duration::from_millis(100);
-/// The same of a fast cloud.
 const FAST_ANSWER: Duration = Duration::from_millis(20);
-const WARM_UP_S: u32 = 3;
+/// Readings are not equally far apart: each comes later by up to this share of the distance.
+const JITTER: f64 = 0.2;
+const WARM_UP: Duration = Duration::from_secs(3);
 const DISK_MIB: u64 = 512;
+/// As large as a queue may get: more than any run here needs.
+pub(crate) const NO_LIMIT: u64 = 8 << 30;
+/// A queue that is full soon, and whose log has its greatest size all the same.
+const SOON_FULL: u64 = 16 << 20;
+
+/// How readings come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    pub(crate) period: Duration,
+    pub(crate) commit_within: Duration,
+    /// `None`: the cloud is away.
+    pub(crate) answer: Option<Duration>,
+}
+
+/// When reading `n` comes, from the beginning.
+pub(crate) fn arrival(period: Duration, n: u64) -> Duration {
+    let late = fastrand::Rng::with_seed(n).f64() * JITTER;
+    period.mul_f64(n as f64 + late)
+}
+
+/// How many readings come in `span`.
+fn periods(span: Duration, period: Duration) -> u64 {
+    u64::try_from(span.as_nanos().div_ceil(period.as_nanos())).unwrap_or(u64::MAX)
+}
 
 /// Who stores the readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Player {
-    Stock { grown: bool },
+    /// `grown`: its log has reached its full size.
+    Stock {
+        grown: bool,
+    },
     RawLog,
     Always(Format),
-    Late(Format),
+    /// With a cloud that answers before anything need be committed.
+    Late,
+    /// With the cloud away, first drained afterwards.
+    Outage,
+    /// With the cloud away for so long that the oldest readings must go.
+    Full,
 }
 
-pub(crate) const PLAYERS: [Player; 6] = [
+const COMPARED: [Player; 6] = [
     Player::Stock { grown: false },
     Player::Stock { grown: true },
     Player::RawLog,
     Player::Always(Format::Wire),
     Player::Always(Format::Json),
-    Player::Late(Format::Wire),
+    Player::Late,
 ];
+
+/// A player and its readings.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    player: Player,
+    /// Readings per minute.
+    per_minute: u32,
+}
 
 /// What one run cost.
 #[derive(Clone, Debug)]
 pub(crate) struct Cost {
     pub(crate) player: Player,
-    pub(crate) rate: u32,
+    /// Readings per minute.
+    pub(crate) per_minute: u32,
+    pub(crate) lasted: Duration,
     pub(crate) readings: u64,
     pub(crate) commits: u64,
     pub(crate) device: Counters,
+    /// Written while all of it was drained, where that was done.
+    pub(crate) drained: Option<Counters>,
     /// What the queue's log holds; `None` for the others.
     pub(crate) frames: Option<Frames>,
 }
 
 impl Cost {
-    pub(crate) fn bytes_per_reading(&self) -> f64 {
+    pub(crate) fn per_reading(&self) -> f64 {
         self.device.bytes as f64 / self.readings as f64
     }
+
+    pub(crate) fn per_commit(&self) -> f64 {
+        self.device.bytes as f64 / self.commits as f64
+    }
+
+    pub(crate) fn flushes_per_commit(&self) -> f64 {
+        self.device.flushes as f64 / self.commits as f64
+    }
 }
 
-pub(crate) fn measure(scratch: &Path, seconds: u32) -> anyhow::Result<String> {
-    let runs = RATES.iter().flat_map(|rate| PLAYERS.map(|player| (player, *rate)));
-    // All at once: they use little of the processor, and bytes do not depend on time.
-    let threads: Vec<_> = runs
+/// All at once: they use little of the processor, and bytes do not depend on time.
+pub(crate) fn run_all(scratch: &Path, scale: Scale) -> anyhow::Result<Vec<Cost>> {
+    let compared =
+        RATES.iter().flat_map(|rate| COMPARED.map(|player| Plan { player, per_minute: rate * 60 }));
+    let typical = [(Player::Late, 5), (Player::Outage, 600), (Player::Full, 6000)];
+    let typical = typical.map(|(player, per_minute)| Plan { player, per_minute });
+    let threads: Vec<_> = compared
+        .chain(typical)
         .enumerate()
-        .map(|(n, (player, rate))| {
+        .map(|(n, plan)| {
             let disk = Disk::new(scratch, &format!("paced-{n}"), DISK_MIB)?;
-            Ok(thread::spawn(move || run(player, rate, seconds, &disk)))
+            Ok(thread::spawn(move || run(plan, scale.seconds, &disk)))
         })
         .collect::<anyhow::Result<_>>()?;
-    let mut text = String::new();
-    for thread in threads {
-        let cost = thread.join().map_err(|_| anyhow!("a player ended with a panic"))??;
-        let (bytes, commits) = (cost.device.bytes as f64, cost.commits as f64);
-        writeln!(
-            text,
-            "{:5}/s {:24} {:7} readings {:5} commits {:9.1} B/reading {:9.0} B/commit {:5.3} flushes/commit",
-            cost.rate,
-            format!("{:?}", cost.player),
-            cost.readings,
-            cost.commits,
-            cost.bytes_per_reading(),
-            bytes / commits,
-            cost.device.flushes as f64 / commits
-        )?;
-        if let Some(frames) = cost.frames {
-            for (kind, n) in frames.pages {
-                writeln!(text, "        {kind:24} {:.3}", n as f64 / frames.transactions as f64)?;
-            }
-        }
-    }
-    Ok(text)
+    let costs = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a player panicked"))?);
+    costs.collect()
 }
 
-fn run(player: Player, rate: u32, seconds: u32, disk: &Disk) -> anyhow::Result<Cost> {
-    let mut run = Run::open(player, disk.path())?;
-    let period = Duration::from_secs(1) / rate;
-    run.go(period, u64::from(rate * WARM_UP_S))?;
+fn run(plan: Plan, seconds: u32, disk: &Disk) -> anyhow::Result<Cost> {
+    let Plan { player, per_minute } = plan;
+    let period = Duration::from_secs(60) / per_minute;
+    let mut run = Run::open(player, period, disk.path())?;
+    run.go(periods(WARM_UP, period))?;
     disk.sync()?;
     let (commits, before) = (run.commits(), disk.counters()?);
-    let readings = u64::from(rate * seconds);
-    run.go(period, readings)?;
+    let readings = periods(Duration::from_secs(seconds.into()), period);
+    let begun = Instant::now();
+    run.go(readings)?;
+    let lasted = begun.elapsed();
     let commits = run.commits() - commits;
     let flushes = disk.counters()?.since(before).flushes;
     // What the file system put off belongs to the run as well; the flush that we ask for does not.
     disk.sync()?;
     let device = Counters { flushes, ..disk.counters()?.since(before) };
-    let frames = match run.store {
-        Store::Rows(_) => None,
-        Store::Queue(_) => Some(frames::read(&disk.path().join("queue.db-wal"), 20)?),
-    };
-    Ok(Cost { player, rate, readings, commits, device, frames })
+    let frames = run.frames(disk.path(), commits)?;
+    let drained = if player == Player::Outage { Some(run.drain(disk)?) } else { None };
+    Ok(Cost { player, per_minute, lasted, readings, commits, device, drained, frames })
 }
 
 /// A player at work.
 struct Run {
     source: Source,
+    pace: Pace,
     store: Store,
 }
 
@@ -129,27 +171,42 @@ enum Store {
 }
 
 impl Run {
-    fn open(player: Player, dir: &Path) -> anyhow::Result<Self> {
-        let (format, store) = match player {
+    fn open(player: Player, period: Duration, dir: &Path) -> anyhow::Result<Self> {
+        let ours = |durability, within, max_size| -> anyhow::Result<Store> {
+            Ok(Store::Queue(Ours::open(dir, durability, within, max_size)?))
+        };
+        let (format, commit_within, answer, store) = match player {
             Player::Stock { grown } => {
-                (Format::Json, Store::Rows(Rows::new(Log::Stock(Stock::open(dir, grown)?))))
+                let log = Log::Stock(Stock::open(dir, grown)?);
+                (Format::Json, STRICT, Some(ANSWER), Store::Rows(Rows::new(log)))
             }
-            Player::RawLog => (Format::Json, Store::Rows(Rows::new(Log::Raw(RawLog::open(dir)?)))),
+            Player::RawLog => {
+                let log = Log::Raw(RawLog::open(dir)?);
+                (Format::Json, STRICT, Some(ANSWER), Store::Rows(Rows::new(log)))
+            }
             Player::Always(format) => {
-                (format, Store::Queue(Ours::open(dir, Durability::Always, COMMIT_WITHIN, ANSWER)?))
+                (format, STRICT, Some(ANSWER), ours(Durability::Always, STRICT, NO_LIMIT)?)
             }
-            Player::Late(format) => {
-                (format, Store::Queue(Ours::open(dir, Durability::Late, COMMIT_WITHIN, FAST_ANSWER)?))
+            Player::Late => {
+                (Format::Wire, STRICT, Some(FAST_ANSWER), ours(Durability::Late, STRICT, NO_LIMIT)?)
+            }
+            Player::Outage => (Format::Wire, DEFAULT, None, ours(Durability::Late, DEFAULT, NO_LIMIT)?),
+            Player::Full => {
+                let per_chunk = periods(DEFAULT, period);
+                let fill = Fill { format: Format::Wire, count: u64::MAX, per_chunk, max_size: SOON_FULL };
+                backlog::fill(dir, fill)?;
+                (Format::Wire, DEFAULT, None, ours(Durability::Late, DEFAULT, SOON_FULL)?)
             }
         };
-        Ok(Self { source: Source::new(format, boottime_us())?, store })
+        let pace = Pace { period, commit_within, answer };
+        Ok(Self { source: Source::new(format, boottime_us())?, pace, store })
     }
 
-    fn go(&mut self, period: Duration, count: u64) -> anyhow::Result<()> {
+    fn go(&mut self, count: u64) -> anyhow::Result<()> {
         match &mut self.store {
-            Store::Rows(rows) => rows.run(&mut self.source, period, count),
+            Store::Rows(rows) => rows.run(&mut self.source, self.pace, count),
             Store::Queue(queue) => {
-                queue.run(&mut self.source, period, count);
+                queue.run(&mut self.source, self.pace, count);
                 Ok(())
             }
         }
@@ -161,67 +218,21 @@ impl Run {
             Store::Queue(queue) => queue.queue.status().commits,
         }
     }
-}
 
-/// The rivals, with the group commit that our queue has built in: all that is held is committed
-/// when the oldest of it has waited long enough.
-struct Rows {
-    log: Log,
-    commits: u64,
-    /// When the cloud acknowledges which rows.
-    answers: VecDeque<(Instant, i64)>,
-}
-
-enum Log {
-    Stock(Stock),
-    Raw(RawLog),
-}
-
-impl Rows {
-    fn new(log: Log) -> Self {
-        Self { log, commits: 0, answers: VecDeque::new() }
-    }
-
-    fn run(&mut self, source: &mut Source, period: Duration, count: u64) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        let mut held = Vec::new();
-        let mut due = None;
-        let mut made = 0;
-        loop {
-            let arrival = (made < count).then(|| begun + period * u32::try_from(made).unwrap_or(u32::MAX));
-            let Some(next) = arrival.into_iter().chain(due).min() else { return Ok(()) };
-            wait_until(next);
-            if due == Some(next) {
-                self.commit(&held)?;
-                held.clear();
-                due = None;
-            } else {
-                held.push(json(&source.next(boottime_us())));
-                due = due.or(Some(next + COMMIT_WITHIN));
-                made += 1;
-            }
+    fn frames(&self, dir: &Path, commits: u64) -> anyhow::Result<Option<Frames>> {
+        match &self.store {
+            Store::Rows(_) => Ok(None),
+            Store::Queue(_) => Ok(Some(frames::read(&dir.join("queue.db-wal"), commits)?)),
         }
     }
 
-    fn commit(&mut self, rows: &[String]) -> anyhow::Result<()> {
-        self.commits += 1;
-        let now = Instant::now();
-        match &mut self.log {
-            Log::Raw(log) => log.commit(rows),
-            Log::Stock(stock) => {
-                let mut acknowledged = 0;
-                while let Some((_, below)) = self.answers.pop_front_if(|(at, _)| *at <= now) {
-                    acknowledged = below;
-                }
-                let end = stock.commit(rows, acknowledged)?;
-                self.answers.push_back((Instant::now() + ANSWER, end));
-                Ok(())
-            }
+    fn drain(&self, disk: &Disk) -> anyhow::Result<Counters> {
+        let before = disk.counters()?;
+        if let Store::Queue(queue) = &self.store {
+            queue.drain(queue.queue.status().readings);
+            queue.settle()?;
         }
+        disk.sync()?;
+        Ok(disk.counters()?.since(before))
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "it paces the readings; no runtime runs in this thread")]
-fn wait_until(moment: Instant) {
-    thread::sleep(moment.saturating_duration_since(Instant::now()));
 }

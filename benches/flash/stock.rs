@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use crate::sync;
+use crate::sync::{self, Sync};
 
 /// What a stock log grows to before it is overwritten, in bytes: 1000 pages.
 const LOG_BYTES: u64 = 1000 * 4096;
@@ -16,10 +16,10 @@ pub(crate) struct Stock {
 }
 
 impl Stock {
-    /// Opens it in `dir`. `grown`: its log has reached its size, as it has after some minutes of
+    /// Opens it in `dir`, to be used in this thread alone. `grown`: its log has reached its size, as it has after some minutes of
     /// running; else it grows, as it does after each start.
     pub(crate) fn open(dir: &Path, grown: bool) -> anyhow::Result<Self> {
-        sync::as_stock_builds_do();
+        sync::set(Sync::All);
         let db = Connection::open(dir.join("stock.db"))?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
