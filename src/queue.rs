@@ -26,6 +26,7 @@ use crate::reading::{Body, MessageId, Uid};
 use crate::status;
 use crate::topic::{Forward, Topics};
 
+pub mod ballast;
 pub mod chunk;
 pub mod core;
 pub mod cursor;
@@ -33,6 +34,7 @@ pub mod gaps;
 pub mod held;
 pub mod job;
 pub mod outlet;
+pub mod salvage;
 pub mod schema;
 pub mod store;
 pub mod types;
@@ -227,7 +229,9 @@ impl Queue {
     pub fn push(&self, body: Body) {
         let body = Arc::new(body);
         if self.admit(&body, None).is_err() {
-            self.0.state().core.refuse(&body);
+            let mut state = self.0.state();
+            state.core.refuse(&body, boottime_us());
+            self.0.call_worker(&mut state);
         }
         self.copy_to_tap(&body);
     }

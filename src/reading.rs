@@ -241,7 +241,9 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
-    /// Readings of a device will never arrive.
+    /// Readings of a device will never arrive. Only read back from files of earlier versions, which did
+    /// not tell the time of it; a stored event is known by the place of its kind in this list, so this
+    /// one stays where it is and [`EventKind::Lost`] stands at the end.
     Gap {
         /// Whose readings.
         device: DeviceName,
@@ -277,6 +279,50 @@ pub enum EventKind {
         /// Why, where it is known.
         reason: Option<String>,
     },
+    /// Something will never arrive: told as a gap.
+    Lost(Loss),
+    /// A damaged queue file was read as far as it can be.
+    Salvage {
+        /// Where it is.
+        path: String,
+        /// Readings that came back.
+        recovered: u64,
+        /// Readings that did not.
+        lost: u64,
+    },
+}
+
+/// What will never arrive, and why. One for each device or topic and each run of one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Whose.
+    pub of: Whose,
+    /// When the first and the last of them were sampled, where that is known. For what a board itself
+    /// dropped: the reading before, and the moment at which it was noticed.
+    pub span: Option<(Stamp, Stamp)>,
+    /// How many.
+    pub lost: u64,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Whose readings or messages were lost.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Whose {
+    /// A device's readings, all within a range of its numbers; the rest of the range was delivered
+    /// before, or is still to come.
+    Device {
+        /// Its name.
+        device: DeviceName,
+        /// First number that was lost.
+        from_seq: u64,
+        /// Last number that was lost.
+        to_seq: u64,
+    },
+    /// A LAN client's messages on this topic.
+    Topic(Arc<str>),
+    /// Nobody can tell any more, or too many to tell them one by one.
+    Unknown,
 }
 
 /// Why readings are missing.
@@ -338,12 +384,46 @@ impl Body {
         }
     }
 
-    /// The same, to be set.
+    /// All stamps in it, to be set: when it was sampled or noticed, and the times that it tells of.
+    pub fn stamps_mut(&mut self) -> impl Iterator<Item = &mut Stamp> {
+        let (at, span) = match self {
+            Self::Reading(reading) => (Some(&mut reading.at), None),
+            Self::Event(Event { at, kind: EventKind::Lost(Loss { span, .. }), .. }) => {
+                (Some(at), span.as_mut())
+            }
+            Self::Event(event) => (Some(&mut event.at), None),
+            Self::Message(_) => (None, None),
+        };
+        at.into_iter().chain(span.into_iter().flat_map(|(from, to)| [from, to]))
+    }
+
+    /// The moment of [`Body::at`], to be set.
     pub fn at_mut(&mut self) -> Option<&mut Stamp> {
         match self {
             Self::Reading(reading) => Some(&mut reading.at),
             Self::Event(event) => Some(&mut event.at),
             Self::Message(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_in_files_of_earlier_versions_keep_their_meaning() {
+        let gap = EventKind::Gap {
+            device: "a".into(),
+            from_seq: 1,
+            to_seq: 3,
+            lost: 2,
+            reason: GapReason::Expired,
+        };
+        assert_eq!(postcard::from_bytes::<EventKind>(&[0, 1, b'a', 1, 3, 2, 2]), Ok(gap));
+        let bridge = EventKind::Bridge { name: "b".into(), state: "c".into(), reason: None };
+        assert_eq!(postcard::from_bytes::<EventKind>(&[3, 1, b'b', 1, b'c', 0]), Ok(bridge));
+        let loss = Loss { of: Whose::Unknown, span: None, lost: 5, reason: GapReason::Refused };
+        assert_eq!(postcard::to_stdvec(&EventKind::Lost(loss)), Ok(vec![4, 2, 0, 5, 4]));
     }
 }

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::clock::Wall;
 use crate::mqtt::packet::{Publish, Qos};
-use crate::reading::{Body, Event, EventKind, Message, MessageId, Reading, Stamp, Uid, Value};
+use crate::reading::{Body, Event, EventKind, Loss, Message, MessageId, Reading, Stamp, Uid, Value, Whose};
 use crate::topic::Topics;
 
 /// Keys that a channel cannot have.
@@ -36,11 +36,11 @@ pub const ID_PROPERTY: &str = "id";
 /// the wall time of the moment at which it was sampled or noticed. A LAN client's message is
 /// passed on untouched.
 #[must_use]
-pub fn publish(body: &Body, wall: impl FnOnce(Stamp) -> Wall, late: bool, topics: &Topics) -> Publish {
+pub fn publish(body: &Body, wall: impl Fn(Stamp) -> Wall, late: bool, topics: &Topics) -> Publish {
     let topic = topic(body, topics);
     match body {
         Body::Reading(reading) => own(topic, reading_json(reading, wall(reading.at), late), &reading.id),
-        Body::Event(event) => own(topic, event_json(event, wall(event.at), late), &event.id),
+        Body::Event(event) => own(topic, event_json(event, wall, late), &event.id),
         Body::Message(message) => pass_on(topic, message),
     }
 }
@@ -85,11 +85,17 @@ pub fn reading_json(reading: &Reading, wall: Wall, late: bool) -> Bytes {
 
 /// The payload of `event`.
 #[must_use]
-pub fn event_json(event: &Event, wall: Wall, late: bool) -> Bytes {
+pub fn event_json(event: &Event, wall: impl Fn(Stamp) -> Wall, late: bool) -> Bytes {
     let mut json = Object::begin(0);
-    json.text("ts", time::rfc3339(wall.unix_us).as_str());
+    let at = wall(event.at);
+    json.text("ts", time::rfc3339(at.unix_us).as_str());
     json.id(&event.id);
-    json.quality(wall, late);
+    let told = match &event.kind {
+        EventKind::Lost(Loss { span: Some((from, to)), .. }) => [*from, *to].map(&wall).to_vec(),
+        _ => Vec::new(),
+    };
+    let estimated = at.estimated || told.iter().any(|wall| wall.estimated);
+    json.quality(Wall { estimated, ..at }, late);
     match &event.kind {
         EventKind::Gap { device, from_seq, to_seq, lost, reason } => {
             json.text("event", "gap");
@@ -104,6 +110,12 @@ pub fn event_json(event: &Event, wall: Wall, late: bool) -> Bytes {
             json.text("path", path);
             json.text("reason", reason);
         }
+        EventKind::Salvage { path, recovered, lost } => {
+            json.text("event", "salvage");
+            json.text("path", path);
+            json.number("recovered", *recovered);
+            json.number("lost", *lost);
+        }
         EventKind::Port { path, state } => {
             json.text("event", "port");
             json.text("path", path);
@@ -117,8 +129,28 @@ pub fn event_json(event: &Event, wall: Wall, late: bool) -> Bytes {
                 json.text("reason", reason);
             }
         }
+        EventKind::Lost(loss) => lost(&mut json, loss, &told),
     }
     json.end()
+}
+
+/// `span` is the wall time of the loss, if it has one.
+fn lost(json: &mut Object, loss: &Loss, span: &[Wall]) {
+    json.text("event", "gap");
+    match &loss.of {
+        Whose::Device { device, from_seq, to_seq } => {
+            json.text("device", device);
+            json.number("from_seq", *from_seq);
+            json.number("to_seq", *to_seq);
+        }
+        Whose::Topic(topic) => json.text("topic", topic),
+        Whose::Unknown => {}
+    }
+    for (key, wall) in ["from_ts", "to_ts"].iter().zip(span) {
+        json.text(key, time::rfc3339(wall.unix_us).as_str());
+    }
+    json.number("lost", loss.lost);
+    json.text("reason", loss.reason.as_str());
 }
 
 /// What is known of a device, for its `meta` topic. What is not known is absent from the JSON.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::reading::GapReason;
+
 /// A value that one part writes and anybody may read.
 #[derive(Debug, Default)]
 pub struct Cell<T>(Arc<Mutex<T>>);
@@ -200,6 +202,16 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Dropped {
+    /// The counter for what is lost in the queue for `reason`.
+    pub fn by_reason(&mut self, reason: GapReason) -> &mut u64 {
+        match reason {
+            GapReason::Full | GapReason::Device => &mut self.full,
+            GapReason::Expired => &mut self.expired,
+            GapReason::Corrupt => &mut self.corrupt,
+            GapReason::Refused => &mut self.refused,
+        }
+    }
+
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, other: &Self) {
         self.full += other.full;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::queue::{Full, Queue, Ticket};
-use crate::reading::{Body, DeviceName, Event, EventKind, GapReason, Stamp};
+use crate::reading::{Body, DeviceName, Event, EventKind, GapReason, Loss, Stamp, Whose};
 use crate::render::DeviceMeta;
 use crate::status::{Cell, LivePort, PortState};
 use crate::topic::{OFFLINE, ONLINE, Subject};
@@ -103,19 +103,21 @@ impl Report {
         }
     }
 
-    /// Readings `from` to `to` of `device` will not come; `lost` of them are lost. The ticket tells
-    /// when that is safely reported.
+    /// Readings `from` to `to` of `device` will not come; `lost` of them are lost, about in the time
+    /// `span`. The ticket tells when that is safely reported.
     ///
     /// # Errors
     /// [`Full`]: there is no room to report it.
-    pub fn gap(&self, device: &DeviceName, from: u32, to: u32, lost: u32) -> Result<Ticket, Full> {
-        let ticket = self.handles.queue.push_ticketed(self.event(EventKind::Gap {
-            device: Arc::clone(device),
-            from_seq: from.into(),
-            to_seq: to.into(),
-            lost: lost.into(),
-            reason: GapReason::Device,
-        }))?;
+    pub fn gap(
+        &self,
+        device: &DeviceName,
+        (from, to): (u32, u32),
+        lost: u32,
+        span: Option<(Stamp, Stamp)>,
+    ) -> Result<Ticket, Full> {
+        let of = Whose::Device { device: Arc::clone(device), from_seq: from.into(), to_seq: to.into() };
+        let loss = Loss { of, span, lost: lost.into(), reason: GapReason::Device };
+        let ticket = self.handles.queue.push_ticketed(self.event(EventKind::Lost(loss)))?;
         tracing::warn!(port = &*self.path, device = &**device, from, to, lost, "readings lost by the device");
         Ok(ticket)
     }

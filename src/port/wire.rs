@@ -29,6 +29,8 @@ pub struct WireFeed {
     /// What the other ports know of this board's readings.
     noted: Option<(u32, u32)>,
     step: Step,
+    /// When the newest reading was sampled.
+    newest: Option<Stamp>,
 }
 
 /// The fate of a reading.
@@ -62,6 +64,7 @@ impl WireFeed {
             link: Link::new(named),
             tickets: VecDeque::new(),
             noted: None,
+            newest: None,
             step: Step::First,
         }
     }
@@ -200,7 +203,8 @@ impl WireFeed {
                 }
                 Action::Accept(accept) => self.accept(accept, now, report),
                 Action::Gap { device, from, to, lost } => {
-                    if let Err(Full) = report.gap(&device, from, to, lost) {
+                    let span = self.newest.map(|before| (before, now));
+                    if let Err(Full) = report.gap(&device, (from, to), lost, span) {
                         self.link.refused_gap(from, now);
                     }
                 }
@@ -225,10 +229,13 @@ impl WireFeed {
 
     fn accept(&mut self, accept: Accept, now: Stamp, report: &Report) {
         let Accept { number, acknowledge, what } = accept;
+        if let Accepted::Reading(reading) = &what {
+            self.newest = Some(reading.at);
+        }
         let ticket = match what {
             Accepted::Reading(reading) if !acknowledge => return report.queue().push(Body::Reading(reading)),
             Accepted::Reading(reading) => report.queue().push_ticketed(Body::Reading(reading)),
-            Accepted::Malformed(device) => report.gap(&device, number, number, 1),
+            Accepted::Malformed(device) => report.gap(&device, (number, number), 1, Some((now, now))),
         };
         match ticket {
             Ok(ticket) if acknowledge => self.tickets.push_back((number, ticket)),

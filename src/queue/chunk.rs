@@ -40,12 +40,13 @@ pub struct Boots {
 
 impl Boots {
     fn resolve(self, body: &mut Body) {
-        let Some(at) = body.at_mut() else { return };
-        at.epoch = match at.epoch {
-            Epoch::ThisBoot => Epoch::from_stored(self.chunk, self.this),
-            Epoch::Boot(row) => Epoch::from_stored(row, self.this),
-            wall @ Epoch::Wall { .. } => wall,
-        };
+        for at in body.stamps_mut() {
+            at.epoch = match at.epoch {
+                Epoch::ThisBoot => Epoch::from_stored(self.chunk, self.this),
+                Epoch::Boot(row) => Epoch::from_stored(row, self.this),
+                wall @ Epoch::Wall { .. } => wall,
+            };
+        }
     }
 }
 

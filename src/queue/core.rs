@@ -26,9 +26,11 @@ use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings, Taken};
 
 mod disk;
 mod report;
+mod salvage;
 mod storage;
 
 use disk::{Disk, Trouble};
+use salvage::Owed;
 
 /// Commit as soon as so much is held that was not committed, in bytes.
 pub const COMMIT_BYTES: usize = 64 * 1024;
@@ -39,6 +41,17 @@ pub const SAVE_AFTER: u32 = 500;
 pub const SAVE_WITHIN_US: i64 = 1_000_000;
 /// Save counters and board numbers so long after they changed, in microseconds.
 pub const SAVE_IDLE_US: i64 = 60_000_000;
+/// A save waits so long for a commit that it can be part of, in microseconds.
+pub const SAVE_WAITS_US: i64 = 250_000;
+/// The file is made smaller from this size on, in bytes …
+pub const COMPACT_FROM: u64 = 4 * 1024 * 1024;
+/// … when its content takes no more than this, in bytes: so much is written for it.
+pub const COMPACT_CONTENT: u64 = 1024 * 1024;
+/// And when that has been so for this time, in microseconds.
+pub const COMPACT_AFTER_US: i64 = 10_000_000;
+/// Every so many commits cursors, counters and board numbers are saved along: opening reads as many
+/// chunks to find the boards' numbers.
+pub const COMMITS_PER_SAVE: u32 = 16;
 /// The queue's state. `T` is what a caller hangs on an entry to learn that it is safe.
 #[derive(Debug)]
 pub struct Core<T> {
@@ -50,9 +63,13 @@ pub struct Core<T> {
     ledger: Ledger,
     boards: BTreeMap<(Uid, u32), Resume>,
     boards_unsaved: BTreeMap<(Uid, u32), Resume>,
+    /// The file has the boards' numbers of all readings below this position.
+    boards_upto: u64,
     gaps: Gaps,
     /// Refused by one bridge while another still wants them.
     refused: BTreeSet<u64>,
+    /// Damaged files that are being read.
+    owed: Vec<Owed>,
     disk: Disk,
     /// What the disk said when it was last asked to give something back, while it does not.
     unreadable: Option<Trouble>,
@@ -61,7 +78,10 @@ pub struct Core<T> {
     /// Entries being committed are below this position.
     committing: u64,
     unsaved_acks: u32,
+    unsaved_commits: u32,
     save_due: Option<i64>,
+    /// When the file is to be made as small as its content.
+    compact_at: Option<i64>,
     full: bool,
     stopping: Stopping,
     /// Since when the storage thread has been at its present job.
@@ -92,14 +112,18 @@ impl<T> Core<T> {
             ledger: found.ledger,
             boards: found.boards,
             boards_unsaved: BTreeMap::new(),
+            boards_upto: 0,
             gaps: Gaps::default(),
             refused: BTreeSet::new(),
+            owed: Vec::new(),
             disk: Disk::Well,
             unreadable: None,
             disk_last: found.on_disk,
             committing: found.next_position,
             unsaved_acks: 0,
+            unsaved_commits: 0,
             save_due: None,
+            compact_at: None,
             full: false,
             stopping: Stopping::No,
             busy_since: None,
@@ -132,7 +156,7 @@ impl<T> Core<T> {
     /// [`Full`] when there is no room; nothing was taken then and `ticket` is gone.
     pub fn push(&mut self, body: Arc<Body>, wants: u32, ticket: Option<T>, now: i64) -> Result<(), Full> {
         let refused = self.full && self.settings.keep_oldest && body.counts();
-        if wants != 0 && (refused || !self.make_room(&body, ticket.is_some())) {
+        if wants != 0 && (refused || !self.make_room(&body, ticket.is_some(), now)) {
             return Err(Full);
         }
         self.note_board(&body, now);
@@ -149,7 +173,7 @@ impl<T> Core<T> {
 
     /// Sees that `body` fits in memory. Who hears whether it is safe can keep it and try again; for
     /// others the oldest of their kind give way, unless the oldest are to be kept.
-    fn make_room(&mut self, body: &Body, ticketed: bool) -> bool {
+    fn make_room(&mut self, body: &Body, ticketed: bool, now: i64) -> bool {
         while !self.held.has_room(body, self.settings.memory_bytes) {
             if ticketed || self.settings.keep_oldest || !body.counts() {
                 return false;
@@ -158,24 +182,19 @@ impl<T> Core<T> {
             let idle = |position| !cursors.iter().any(|cursor| cursor.is_out(position));
             let Some(given_up) = self.held.give_up_oldest(idle) else { return false };
             self.ledger.dropped.full += 1;
-            self.note_gap(&given_up, GapReason::Full);
+            self.gaps.add(&given_up, GapReason::Full, now);
         }
         true
     }
 
-    fn note_gap(&mut self, body: &Body, reason: GapReason) {
-        if let Body::Reading(reading) = body {
-            self.gaps.add(&reading.device, reason, reading.seq);
-        }
-    }
-
     /// Counts an entry that found no room, and tells of it as soon as there is some.
-    pub fn refuse(&mut self, body: &Body) {
+    pub fn refuse(&mut self, body: &Body, now: i64) {
         if body.counts() {
             self.ledger.accepted += 1;
             self.ledger.dropped.full += 1;
+            self.save_by(now + SAVE_IDLE_US);
         }
-        self.note_gap(body, GapReason::Full);
+        self.gaps.add(body, GapReason::Full, now);
     }
 
     /// Where the link to a board resumes; `None` for a boot of it that we never saw.
@@ -184,20 +203,29 @@ impl<T> Core<T> {
         self.boards.get(&(uid.clone(), boot)).copied()
     }
 
-    /// Sets where the link to a board resumes; saved with the next transaction.
+    /// Sets where the link to a board resumes; saved with the next commit.
     pub fn set_resume(&mut self, uid: &Uid, boot: u32, resume: Resume, now: i64) {
-        let key = (uid.clone(), boot);
-        if self.boards.insert(key.clone(), resume) != Some(resume) {
-            self.boards_unsaved.insert(key, resume);
-            self.save_by(now + SAVE_IDLE_US);
+        if self.change_resume(uid, boot, resume, now) {
+            self.unsaved_commits = COMMITS_PER_SAVE;
         }
     }
 
+    fn change_resume(&mut self, uid: &Uid, boot: u32, resume: Resume, now: i64) -> bool {
+        let key = (uid.clone(), boot);
+        let changed = self.boards.insert(key.clone(), resume) != Some(resume);
+        if changed {
+            self.boards_unsaved.insert(key, resume);
+            self.save_by(now + SAVE_IDLE_US);
+        }
+        changed
+    }
+
+    /// A reading's own number need not be saved: it stands in the chunk.
     fn note_board(&mut self, body: &Body, now: i64) {
         let Body::Reading(reading) = body else { return };
         let MessageId::Board { uid, boot, seq } = &reading.id else { return };
         let dropped = self.resume(uid, *boot).map_or(0, |resume| resume.dropped);
-        self.set_resume(uid, *boot, Resume { next: seq.wrapping_add(1), dropped }, now);
+        self.change_resume(uid, *boot, Resume::after(*seq, dropped), now);
     }
 
     /// Tickets of entries that have become safe since the last call.
@@ -260,9 +288,8 @@ impl<T> Core<T> {
     /// as dropped rather than delivered, even if another bridge had it acknowledged.
     pub fn refused(&mut self, index: usize, position: u64, body: &Body, now: i64) {
         self.refused.insert(position);
-        self.note_gap(body, GapReason::Refused);
+        self.gaps.add(body, GapReason::Refused, now);
         self.done(index, position, now);
-        self.tell_gaps(now);
     }
 
     /// Bridge `index` has `position` acknowledged.

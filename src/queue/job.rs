@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::queue::types::{Found, Resume};
-use crate::reading::{Body, DeviceName, GapReason, Uid};
+use crate::reading::{Body, GapReason, Uid};
 use crate::status::Dropped;
 
 /// What the storage thread is to do.
@@ -34,6 +34,8 @@ pub enum Job {
     },
     /// Save cursors and counters; losing this costs duplicates at most, so it need not be synced.
     Save(Save),
+    /// Give the space that a backlog took back to the file system.
+    Compact,
     /// Read entries from `from` on.
     Load {
         /// Who asks.
@@ -46,16 +48,35 @@ pub enum Job {
 /// What goes into the file besides entries.
 #[derive(Clone, Debug)]
 pub struct Save {
-    /// Chunks that end below this position are done with everywhere.
+    /// All below this position is done with everywhere.
+    pub done_below: u64,
+    /// See [`super::types::Ledger`].
+    pub dropped: Dropped,
+    /// What need not be written each time.
+    pub marks: Option<Marks>,
+}
+
+/// What a crash may set back a little: copies are sent, and numbers are found again in the chunks.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    /// Chunks that end below this position are not needed any more: neither their entries, nor the
+    /// boards' numbers in them.
     pub delete_below: u64,
     /// First position that is not done, per bridge.
     pub cursors: Vec<u64>,
     /// See [`super::types::Ledger`].
     pub delivered: u64,
-    /// See [`super::types::Ledger`].
-    pub dropped: Dropped,
-    /// Boards whose numbers changed.
-    pub boards: BTreeMap<(Uid, u32), Resume>,
+    /// The boards' numbers, where they may be written.
+    pub boards: Option<Boards>,
+}
+
+/// The boards' numbers as of a moment in which all that they speak of is durable or delivered.
+#[derive(Clone, Debug)]
+pub struct Boards {
+    /// Those that changed.
+    pub changed: BTreeMap<(Uid, u32), Resume>,
+    /// The numbers are those of all readings below this position.
+    pub upto: u64,
 }
 
 /// What came of a job.
@@ -86,6 +107,8 @@ pub enum Outcome {
         /// The file is at its limit.
         full: bool,
     },
+    /// The file is as small as its content.
+    Compacted,
     /// Entries were read.
     Loaded {
         /// Who asked.
@@ -118,6 +141,17 @@ pub struct Damage {
     pub reason: String,
 }
 
+/// What a damaged file has given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Where it is.
+    pub path: String,
+    /// Readings that came back.
+    pub recovered: u64,
+    /// Readings that it had and that did not come back, as far as that can be told from it.
+    pub missing: u64,
+}
+
 /// Entries read from disk.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -136,19 +170,8 @@ pub struct Evicted {
     pub last: u64,
     /// Why.
     pub reason: GapReason,
-    /// What was in it.
-    pub entries: Vec<EvictedEntry>,
+    /// What was in it, by position.
+    pub entries: Vec<(u64, Arc<Body>)>,
     /// Readings in it that could not be read.
     pub unreadable: u64,
-}
-
-/// An entry that was given up.
-#[derive(Clone, Debug)]
-pub struct EvictedEntry {
-    /// Where it stood.
-    pub position: u64,
-    /// Whether it counts in the ledger.
-    pub counts: bool,
-    /// Device and number, if it was a reading.
-    pub reading: Option<(DeviceName, u64)>,
 }

@@ -22,8 +22,8 @@ mod row;
 mod state;
 
 pub use error::StoreError;
-use evict::{delete_below, evict_aged, evict_first, is_full, pages_of, used_bytes};
-use state::{note_boot, state_of, write_state};
+use evict::{delete_below, evict_aged, evict_first, is_full, pages_of, used_bytes, with_evicted};
+use state::{dropped_state, marks_state, note_boot, write_state};
 
 /// Board numbers kept per board: those of its newest boots.
 const BOOTS_PER_BOARD: usize = 4;
@@ -203,10 +203,15 @@ impl Store {
     ) -> Result<Done, StoreError> {
         let mut done = Done::default();
         let tx = self.db.transaction()?;
-        delete_below(&tx, save.delete_below)?;
+        if let Some(marks) = &save.marks {
+            delete_below(&tx, marks.delete_below)?;
+        }
         evict_aged(&tx, &self.boots, self.boot, now, self.limits.max_age_us, &mut done.evicted)?;
         more(&tx, &mut done.evicted)?;
-        let state = write_state(&tx, &self.saved, state_of(save, &self.bridges))?;
+        // What is given up here is counted here: a crash must not come between.
+        let mut state = dropped_state(&with_evicted(save, &done.evicted));
+        state.extend(save.marks.iter().flat_map(|marks| marks_state(marks, &self.bridges)));
+        let state = write_state(&tx, &self.saved, state)?;
         let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
         done.last = last_position(&tx)?;
         done.full = is_full(&tx, &self.limits)?;
@@ -222,6 +227,24 @@ impl Store {
     /// [`StoreError`], see there.
     pub fn used_bytes(&self) -> Result<u64, StoreError> {
         Ok(used_bytes(&self.db)?)
+    }
+
+    /// Size of the file, used or not.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there.
+    pub fn size_bytes(&self) -> Result<u64, StoreError> {
+        Ok(pages_of(&self.db, "page_count")? * u64::from(PAGE_BYTES))
+    }
+
+    /// Gives the file system back what is not used. Writes what is used once more: for small content.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the file is as it was then.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        self.db.execute_batch("VACUUM")?;
+        // The file is cut off when the log is written back. The log itself keeps its size.
+        Ok(self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?)
     }
 
     fn limit_pages(&self) -> Result<(), StoreError> {

@@ -11,12 +11,15 @@ use uuid::Uuid;
 mod trouble;
 
 use super::core::Core;
+use super::gaps::QUIET_US;
 use super::job::{Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store};
-use super::types::{Full, Resume, Safe, Settings};
+use super::types::{File, Full, Resume, Safe, Settings};
 use super::*;
 use crate::clock::Offset;
-use crate::reading::{EventKind, GapReason, MessageId, Reading, Stamp, Value};
+use crate::reading::{
+    EventKind, GapReason, Loss, Message, MessageId, Properties, Reading, Stamp, Value, Whose,
+};
 
 const OFFSET: Offset = Offset { us: 0, synced: true };
 
@@ -105,6 +108,10 @@ impl Rig {
     fn perform(&mut self, job: &Job) {
         let store = self.store.as_mut().unwrap();
         let outcome = match job {
+            Job::Compact => {
+                store.compact().unwrap();
+                Outcome::Compacted
+            }
             Job::Open => Outcome::Opened { found: store.found().unwrap(), damage: None },
             Job::Commit { entries, save } => {
                 let Done { last, evicted, full } = store.commit(entries, save, self.now, OFFSET).unwrap();
@@ -118,7 +125,9 @@ impl Rig {
                 Outcome::Loaded { bridge: *bridge, loaded: store.load(*from).unwrap() }
             }
         };
+        let (bytes, size) = (store.used_bytes().unwrap(), store.size_bytes().unwrap());
         self.core.finished(outcome, self.now);
+        self.core.observe(File { bytes, size, ..File::default() }, self.now);
         self.note_safe();
     }
 
@@ -155,9 +164,38 @@ impl Rig {
         all
     }
 
+    /// Lets time pass until all gaps are told, and takes what bridge 0 is told of them.
+    fn told(&mut self) -> Vec<Loss> {
+        self.now += QUIET_US;
+        self.work();
+        let mut told = Vec::new();
+        loop {
+            self.work();
+            let taken = self.core.take(0, 100, self.now, |_| true);
+            if taken.is_empty() && !self.core.has_entries(0) && !self.pending_load() {
+                return told;
+            }
+            for entry in taken {
+                if let Body::Event(event) = &*entry.body
+                    && let EventKind::Lost(loss) = &event.kind
+                {
+                    told.push(loss.clone());
+                }
+                self.core.done(0, entry.position, self.now);
+            }
+        }
+    }
+
     fn pending_load(&self) -> bool {
         self.core.wake_at().is_some_and(|due| due <= self.now)
     }
+}
+
+/// The event that tells of readings made by [`reading`].
+fn told_of((from_seq, to_seq): (u64, u64), lost: u64, reason: GapReason) -> Loss {
+    let at = |seq: u64| Stamp::this_boot(i64::try_from(seq).unwrap());
+    let of = Whose::Device { device: "board-0304".into(), from_seq, to_seq };
+    Loss { of, span: Some((at(from_seq), at(to_seq))), lost, reason }
 }
 
 fn settings(commit_first: bool) -> Settings {
@@ -263,7 +301,7 @@ fn fill_up(max_bytes: u64) {
             match entry.body.as_ref() {
                 Body::Reading(reading) => seqs.push(reading.seq),
                 Body::Event(event) => match &event.kind {
-                    crate::reading::EventKind::Gap { lost: n, .. } => lost += n,
+                    crate::reading::EventKind::Lost(loss) => lost += loss.lost,
                     other => panic!("{other:?}"),
                 },
                 Body::Message(_) => unreachable!(),
@@ -274,6 +312,38 @@ fn fill_up(max_bytes: u64) {
     assert_eq!(seqs, (first..600).collect::<Vec<_>>());
     assert!(lost <= first, "{lost} told of {first}");
     assert!(status.dropped.full == first);
+}
+
+#[test]
+fn the_file_shrinks_after_a_big_drain() {
+    let mut rig = Rig::late();
+    for seq in 0..120 {
+        let noise: String = (0..60_000).map(|_| char::from(fastrand::u8(33..127))).collect();
+        let Body::Reading(mut reading) = reading(seq) else { unreachable!() };
+        reading.values.push(("noise".into(), Value::Text(noise.into())));
+        rig.core.push(Arc::new(Body::Reading(reading)), 1, None, rig.now).unwrap();
+        rig.now += 300_000;
+        rig.work();
+    }
+    let file = rig.dir.path().join("q.db");
+    let size = || std::fs::metadata(&file).unwrap().len();
+    rig.store.as_ref().unwrap().compact().unwrap();
+    assert!(size() > 5 << 20, "{} bytes hold the backlog", size());
+    for _ in 0..200 {
+        for (position, _) in rig.take(0, 10) {
+            rig.core.done(0, position, rig.now);
+        }
+        assert_eq!(rig.core.take(1, 1000, rig.now, |_| false), []);
+        rig.now += 2_000_000;
+        rig.work();
+    }
+    assert_eq!(rig.core.status(rig.now).readings, 0);
+    assert!(size() < 100_000, "{} bytes for nothing", size());
+    let log = std::fs::metadata(rig.dir.path().join("q.db-wal")).unwrap().len();
+    assert!(log >= 4_000_000, "the log keeps its size, not {log}");
+    rig.crash();
+    rig.push(1000, 1).unwrap();
+    assert_eq!(rig.take(0, 10).len(), 1);
 }
 
 #[test]
@@ -307,12 +377,56 @@ fn what_the_cloud_refuses_is_dropped_and_told_of() {
     assert_eq!(rig.safe.len(), 3, "a board need not keep what no cloud will ever take");
     let ledger = rig.core.ledger();
     assert_eq!((ledger.accepted, ledger.delivered, ledger.dropped.refused, ledger.waiting()), (3, 2, 1, 0));
-    let told = rig.core.take(0, 10, 0, |_| true);
-    let Body::Event(event) = &*told[0].body else { panic!("{told:?}") };
-    assert!(matches!(
-        event.kind,
-        EventKind::Gap { from_seq: 1, to_seq: 1, lost: 1, reason: GapReason::Refused, .. }
-    ));
+    assert_eq!(rig.told(), [told_of((1, 1), 1, GapReason::Refused)]);
+}
+
+#[test]
+fn a_queue_that_stays_full_tells_of_one_gap_per_device_and_minute() {
+    let mut rig = Rig::new(
+        Settings { event_wants: 1, keep_oldest: true, memory_bytes: 40_000, ..settings(false) },
+        limits(),
+    );
+    let mut refused = 0;
+    for seq in 0..300 {
+        rig.failures = 1;
+        if rig.push(seq, 1).is_err() {
+            rig.core.refuse(&reading(seq), rig.now);
+            refused += 1;
+        }
+        rig.now += 10_000;
+    }
+    assert!(refused > 10);
+    rig.failures = 0;
+    rig.now += 60_000_000;
+    rig.work();
+    let told = rig.told();
+    assert_eq!(told, [told_of((300 - refused, 299), refused, GapReason::Full)]);
+    assert_eq!(rig.core.ledger().dropped.full, refused);
+}
+
+#[test]
+fn lost_messages_of_lan_clients_are_told_by_topic() {
+    let mut rig = Rig::new(Settings { event_wants: 1, ..settings(false) }, limits());
+    let message = |topic: &str| {
+        Body::Message(Message {
+            topic: topic.into(),
+            payload: b"x".to_vec().into(),
+            qos: 0,
+            retain: false,
+            properties: Properties::default(),
+        })
+    };
+    for topic in ["a", "b", "a"] {
+        rig.core.refuse(&message(topic), rig.now);
+    }
+    let loss = |topic: &str, lost| Loss {
+        of: Whose::Topic(topic.into()),
+        span: None,
+        lost,
+        reason: GapReason::Full,
+    };
+    assert_eq!(rig.told(), [loss("a", 2), loss("b", 1)]);
+    assert_eq!((rig.core.ledger().accepted, rig.core.ledger().dropped.full), (3, 3));
 }
 
 #[test]
@@ -333,7 +447,7 @@ fn memory_is_bounded_when_the_disk_refuses() {
     assert_eq!(status.state, crate::status::QueueState::Degraded);
     assert_eq!((status.accepted, status.readings, rig.safe.len()), (u64::from(taken), u64::from(taken), 0));
     // A source that cannot repeat itself: dropped and counted.
-    rig.core.refuse(&reading(taken));
+    rig.core.refuse(&reading(taken), rig.now);
     assert_eq!(rig.core.status(rig.now).dropped.full, 1);
     // The disk is back: everything is committed, nothing was lost.
     rig.now = 60_000_000;
@@ -359,8 +473,48 @@ fn boards_resume_where_the_committed_readings_end() {
 }
 
 #[test]
-fn a_damaged_chunk_is_counted_and_does_not_stop_the_rest() {
+fn boards_numbers_are_found_in_the_chunks_that_no_save_has_covered() {
+    let uid = Uid::new(&[1, 2, 3, 4]).unwrap();
     let mut rig = Rig::late();
+    rig.core.set_resume(&uid, 7, Resume { next: 0, dropped: 3 }, 0);
+    for seq in 0..50 {
+        rig.push(seq, 3).unwrap();
+        rig.now += 250_000;
+        rig.work();
+        // Delivered at once, so that the chunk itself could go.
+        for bridge in 0..BRIDGES {
+            for (position, _) in rig.take(bridge, 100) {
+                rig.core.done(bridge, position, rig.now);
+            }
+        }
+        rig.crash();
+        assert_eq!(rig.core.resume(&uid, 7), Some(Resume { next: seq + 1, dropped: 3 }));
+    }
+}
+
+#[test]
+fn a_save_between_commits_does_not_speak_of_readings_that_are_not_durable() {
+    let uid = Uid::new(&[1, 2, 3, 4]).unwrap();
+    let mut rig = Rig::new(Settings { commit_within_us: 60_000_000, ..settings(false) }, limits());
+    for seq in 0..10 {
+        rig.push(seq, 1).unwrap();
+    }
+    rig.now = 60_000_000;
+    rig.work();
+    for (position, _) in rig.take(0, 5) {
+        rig.core.done(0, position, rig.now);
+    }
+    rig.push(10, 1).unwrap();
+    rig.now += 2_000_000;
+    rig.work();
+    assert!(!rig.safe.contains(&10));
+    rig.crash();
+    assert_eq!(rig.core.resume(&uid, 7).map(|resume| resume.next), Some(10));
+}
+
+#[test]
+fn a_damaged_chunk_is_counted_and_does_not_stop_the_rest() {
+    let mut rig = Rig::new(Settings { event_wants: 1, ..settings(false) }, limits());
     for seq in 0..30 {
         rig.push(seq, 1).unwrap();
         if seq % 10 == 9 {
@@ -377,6 +531,8 @@ fn a_damaged_chunk_is_counted_and_does_not_stop_the_rest() {
     assert_eq!(seqs, (0..10).chain(20..30).collect::<Vec<_>>());
     let status = rig.core.status(rig.now);
     assert_eq!((status.dropped.corrupt, status.readings, status.accepted), (10, 20, 30));
+    let unknown = Loss { of: Whose::Unknown, span: None, lost: 10, reason: GapReason::Corrupt };
+    assert_eq!(rig.told(), [unknown]);
     rig.crash();
     assert_eq!(rig.core.status(rig.now).readings, 20);
 }

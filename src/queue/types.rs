@@ -15,6 +15,14 @@ pub struct Resume {
     pub dropped: u32,
 }
 
+impl Resume {
+    /// Behind the reading numbered `seq`.
+    #[must_use]
+    pub fn after(seq: u32, dropped: u32) -> Self {
+        Self { next: seq.wrapping_add(1), dropped }
+    }
+}
+
 /// What made an entry safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safe {
@@ -115,6 +123,8 @@ impl Found {
 pub struct File {
     /// Bytes in use.
     pub bytes: u64,
+    /// Bytes of the file, used or not.
+    pub size: u64,
     /// When its oldest entry was taken, on the present boot's clock.
     pub oldest: Option<i64>,
     /// Bytes that the storage thread has written since the start.

@@ -10,9 +10,14 @@ use std::time::Duration;
 use crate::clock::{Clock, boottime_us};
 
 use super::Shared;
+use super::ballast::Ballast;
 use super::job::{Damage, Job, Next, Outcome};
 use super::store::{Done, KernelBoot, Limits, Store, StoreError};
 use super::types::{File, Found};
+
+/// So often in a row may reading fail before the file counts as damaged: with the pauses between them,
+/// about a minute.
+const READ_TRIES: u32 = 8;
 
 /// What the thread needs to open the file, at any time.
 #[derive(Debug)]
@@ -76,6 +81,9 @@ pub struct Worker {
     /// `None` while the file could not be opened.
     store: Option<Store>,
     place: Place,
+    ballast: Ballast,
+    /// How often in a row the disk did not give back what is in the file.
+    unreadable: u32,
 }
 
 /// Starts the thread.
@@ -90,21 +98,23 @@ impl Worker {
     /// A worker for a file that is open, or could not be opened yet.
     #[must_use]
     pub fn new(opened: Option<Opened>, place: Place) -> Self {
-        Self { store: opened.map(|opened| opened.store), place }
+        let ballast = Ballast::new(&place.path, place.limits.max_bytes);
+        Self { store: opened.map(|opened| opened.store), place, ballast, unreadable: 0 }
     }
 
     fn run(&mut self, shared: &Shared) {
         let mut failing = false;
         self.grow_log();
         let file = self.look();
-        shared.state().core.observe(file);
+        shared.state().core.observe(file, boottime_us());
         while let Some(job) = next_job(shared) {
             let outcome = self.perform(job);
+            self.ballast.keep(boottime_us());
             failing = log_change(&outcome, failing);
             let file = self.look();
             let mut state = shared.state();
             state.core.finished(outcome, boottime_us());
-            state.core.observe(file);
+            state.core.observe(file, boottime_us());
             let safe = state.core.take_safe();
             drop(state);
             super::resolve(safe);
@@ -120,15 +130,36 @@ impl Worker {
     }
 
     fn perform(&mut self, job: Job) -> Outcome {
-        let result = match (&job, &mut self.store) {
-            (Job::Open, _) => self.open(),
-            (_, None) => self.open().and_then(|_| self.perform_open(&job)),
-            (_, Some(_)) => self.perform_open(&job),
-        };
+        let mut result = self.attempt(&job);
+        if matches!(result, Err(StoreError::Disk(_))) && self.ballast.give_up() {
+            result = self.attempt(&job);
+        }
         match result {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                if matches!(job, Job::Load { .. }) {
+                    self.unreadable = 0;
+                }
+                outcome
+            }
+            Err(StoreError::Disk(error)) if self.gives_nothing_back(&job) => self.replace(job, error),
             Err(StoreError::Disk(error) | StoreError::Refused(error)) => Outcome::Failed { job, error },
             Err(StoreError::Damaged(reason)) => self.replace(job, reason),
+        }
+    }
+
+    /// Whether the disk has refused to read for so long that it will not do so any more. What waits
+    /// behind the bad place would wait for ever.
+    fn gives_nothing_back(&mut self, job: &Job) -> bool {
+        let reading = matches!(job, Job::Load { .. });
+        self.unreadable += u32::from(reading);
+        reading && self.unreadable > READ_TRIES
+    }
+
+    fn attempt(&mut self, job: &Job) -> Result<Outcome, StoreError> {
+        match (job, &self.store) {
+            (Job::Open, _) => self.open(),
+            (_, None) => self.open().and_then(|_| self.perform_open(job)),
+            (_, Some(_)) => self.perform_open(job),
         }
     }
 
@@ -166,6 +197,7 @@ impl Worker {
         let Some(store) = &self.store else { return File::default() };
         File {
             bytes: store.used_bytes().unwrap_or_default(),
+            size: store.size_bytes().unwrap_or_default(),
             oldest: store.oldest_age_us(now).ok().flatten().map(|age| now - age),
             written: thread_written_bytes(),
         }
@@ -182,6 +214,10 @@ fn do_job(store: &mut Store, job: &Job, clock: &Clock) -> Result<Outcome, StoreE
         Job::Save(save) => {
             let Done { last, evicted, full } = store.save(save, now, offset)?;
             Outcome::Saved { last, evicted, full }
+        }
+        Job::Compact => {
+            store.compact()?;
+            Outcome::Compacted
         }
         Job::Load { bridge, from } => Outcome::Loaded { bridge: *bridge, loaded: store.load(*from)? },
         Job::Open => Outcome::Opened { found: store.found()?, damage: None },
@@ -222,7 +258,7 @@ fn log_change(outcome: &Outcome, was_failing: bool) -> bool {
             }
             true
         }
-        Outcome::Loaded { .. } => was_failing,
+        Outcome::Loaded { .. } | Outcome::Compacted => was_failing,
         Outcome::Opened { .. }
         | Outcome::Committed { .. }
         | Outcome::Saved { .. }

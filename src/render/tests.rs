@@ -3,7 +3,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::reading::{GapReason, Properties, Stamp};
+use crate::reading::{Epoch, GapReason, Properties, Stamp};
 
 /// 2026-01-01T00:00:00.123Z
 const WALL: Wall = Wall { unix_us: 1_767_225_600_123_000, estimated: false };
@@ -142,7 +142,7 @@ fn each_event_tells_what_happened() {
     let boot = Uuid::from_u128(7);
     let tell = |kind| {
         let event = Event { id: MessageId::Gateway { boot, n: 3 }, at: Stamp::this_boot(0), kind };
-        let json = event_json(&event, WALL, false);
+        let json = event_json(&event, |_| WALL, false);
         let text = text_of(&json).to_owned();
         text.strip_prefix(
             r#"{"ts":"2026-01-01T00:00:00.123Z","id":"00000000-0000-0000-0000-000000000007/3","#,
@@ -156,6 +156,17 @@ fn each_event_tells_what_happened() {
         tell(gap),
         r#""event":"gap","device":"shed","from_seq":5,"to_seq":9,"lost":4,"reason":"expired"}"#
     );
+    let of = Whose::Device { device: "shed".into(), from_seq: 5, to_seq: 9 };
+    let span = Some((Stamp::this_boot(1), Stamp::this_boot(2)));
+    let lost = EventKind::Lost(Loss { of, span, lost: 4, reason: GapReason::Full });
+    assert_eq!(
+        tell(lost),
+        r#""event":"gap","device":"shed","from_seq":5,"to_seq":9,"from_ts":"2026-01-01T00:00:00.123Z","to_ts":"2026-01-01T00:00:00.123Z","lost":4,"reason":"full"}"#
+    );
+    let topic = Loss { of: Whose::Topic("a/b".into()), span: None, lost: 3, reason: GapReason::Full };
+    assert_eq!(tell(EventKind::Lost(topic)), r#""event":"gap","topic":"a/b","lost":3,"reason":"full"}"#);
+    let unknown = Loss { of: Whose::Unknown, span: None, lost: 3, reason: GapReason::Corrupt };
+    assert_eq!(tell(EventKind::Lost(unknown)), r#""event":"gap","lost":3,"reason":"corrupt"}"#);
     let quarantine = EventKind::Quarantine { path: "/a\"b".into(), reason: "torn".into() };
     assert_eq!(tell(quarantine), r#""event":"quarantine","path":"/a\"b","reason":"torn"}"#);
     let port = EventKind::Port { path: "/dev/ttyUSB0".into(), state: "absent".into() };
@@ -166,6 +177,20 @@ fn each_event_tells_what_happened() {
         r#""event":"bridge","name":"cloud","state":"disconnected","reason":"reset"}"#
     );
     assert_eq!(tell(bridge(None)), r#""event":"bridge","name":"cloud","state":"disconnected"}"#);
+}
+
+#[test]
+fn the_time_of_a_loss_is_told_and_flagged_when_it_is_a_guess() {
+    let of = Whose::Device { device: "shed".into(), from_seq: 5, to_seq: 9 };
+    let (from, to) = (Stamp { epoch: Epoch::Boot(1), us: 0 }, Stamp::this_boot(1_000_000));
+    let kind = EventKind::Lost(Loss { of, span: Some((from, to)), lost: 5, reason: GapReason::Expired });
+    let event = Event { id: board_id(), at: Stamp::this_boot(2_000_000), kind };
+    let wall = |at: Stamp| Wall { unix_us: WALL.unix_us + at.us, estimated: at.epoch != Epoch::ThisBoot };
+    let json: Json = serde_json::from_slice(&event_json(&event, wall, false)).unwrap();
+    assert_eq!(json["ts"], "2026-01-01T00:00:02.123Z");
+    assert_eq!(json["from_ts"], "2026-01-01T00:00:00.123Z");
+    assert_eq!(json["to_ts"], "2026-01-01T00:00:01.123Z");
+    assert_eq!(json["ts_quality"], "estimated", "one of the three is a guess");
 }
 
 #[test]

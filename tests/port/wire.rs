@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serialgate::config;
-use serialgate::reading::{EventKind, GapReason};
+use serialgate::reading::{EventKind, GapReason, Whose};
 use serialgate::status::PortState;
 use serialgate::topic::Subject;
 use serialgate_wire::{
@@ -232,14 +232,11 @@ async fn readings_that_the_board_dropped_are_reported_before_those_that_follow()
     board.data(0, true).await;
     rig.next_reading().await;
     board.data(11, true).await;
-    let gap = EventKind::Gap {
-        device: "greenhouse-ef01".into(),
-        from_seq: 1,
-        to_seq: 10,
-        lost: 10,
-        reason: GapReason::Device,
-    };
-    assert_eq!(rig.next_event().await, gap);
+    let EventKind::Lost(loss) = rig.next_event().await else { panic!("no gap was told") };
+    let (from, to) = loss.span.unwrap();
+    assert!(from <= to, "from the reading before to the moment of notice: {from:?} {to:?}");
+    let of = Whose::Device { device: "greenhouse-ef01".into(), from_seq: 1, to_seq: 10 };
+    assert_eq!((loss.of, loss.lost, loss.reason), (of, 10, GapReason::Device));
     assert_eq!(rig.next_reading().await.seq, 11);
     while board.hear().await != ack(12) {}
     rig.stop().await;

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use crate::queue::cursor::Cursor;
-use crate::queue::job::{Damage, Evicted, Job, Loaded, Next, Outcome, Save};
+use crate::queue::job::{Boards, Damage, Evicted, Job, Loaded, Marks, Next, Outcome, Save};
 use crate::queue::types::{File, Found, Safe};
 use crate::reading::{Body, Event, EventKind, GapReason, Stamp};
 
 use super::disk::{Disk, Trouble};
-use super::{COMMIT_BYTES, Core, Stopping};
+use super::{
+    COMMIT_BYTES, COMMITS_PER_SAVE, COMPACT_AFTER_US, COMPACT_CONTENT, COMPACT_FROM, Core, SAVE_WAITS_US,
+    Stopping,
+};
 
 impl<T> Core<T> {
     /// When the storage thread must look again, if nothing else happens; `None` for never.
@@ -19,14 +22,23 @@ impl<T> Core<T> {
         }
         match &self.disk {
             Disk::Unopened(trouble) => Some(trouble.retry_at),
-            Disk::Well | Disk::Failing(_) => [self.write_due(), self.load_due()].into_iter().flatten().min(),
+            Disk::Well | Disk::Failing(_) => {
+                let due = [self.write_due(), self.load_due(), self.compact_at, self.gaps.due()];
+                due.into_iter().flatten().min()
+            }
         }
     }
 
     /// When something must be written.
     fn write_due(&self) -> Option<i64> {
         let at_once = (self.held.volatile_bytes() >= COMMIT_BYTES).then_some(i64::MIN);
-        let due = [at_once, self.held.first_deadline(), self.save_due].into_iter().flatten().min();
+        let commit = self.held.first_deadline();
+        // A save that need not wait long is part of the commit: it costs a page instead of three.
+        let save = self.save_due.map(|save| match commit {
+            Some(commit) if commit <= save + SAVE_WAITS_US => save.max(commit),
+            _ => save,
+        });
+        let due = [at_once, commit, save].into_iter().flatten().min();
         let not_before = self.disk.trouble().map_or(i64::MIN, |trouble| trouble.retry_at);
         due.map(|due| due.max(not_before))
     }
@@ -46,39 +58,73 @@ impl<T> Core<T> {
         if wake_at.is_none_or(|due| due > now) {
             return wake_at.map_or(Next::Wait, Next::WaitUntil);
         }
+        self.tell_gaps(now);
+        let Some(job) = self.due_job(now) else {
+            // It was only time to tell of a loss.
+            return self.wake_at().map_or(Next::Wait, Next::WaitUntil);
+        };
         self.busy_since = Some(now);
-        if matches!(self.disk, Disk::Unopened(_)) {
-            return Next::Do(Job::Open);
-        }
-        let write = self.stopping == Stopping::CommitAll || self.write_due().is_some_and(|due| due <= now);
-        let commit = self.held.first_deadline().is_some_and(|due| due <= now)
-            || self.held.volatile_bytes() >= COMMIT_BYTES
-            || self.stopping == Stopping::CommitAll;
-        if write && commit {
-            self.tell_gaps(now);
-            let (entries, end) = self.held.begin_writing();
-            self.committing = end;
-            return Next::Do(Job::Commit { entries, save: self.save() });
-        }
-        let may_load = self.load_due().is_some_and(|due| due <= now);
-        let mut cursors = self.cursors.iter_mut().enumerate();
-        match cursors.find(|(_, cursor)| may_load && cursor.wants_load()) {
-            Some((bridge, cursor)) => Next::Do(Job::Load { bridge, from: cursor.begin_load() }),
-            None => Next::Do(Job::Save(self.save())),
-        }
+        Next::Do(job)
     }
 
-    fn save(&mut self) -> Save {
+    fn due_job(&mut self, now: i64) -> Option<Job> {
+        let due = |at: Option<i64>| at.is_some_and(|at| at <= now);
+        if let Disk::Unopened(trouble) = &self.disk {
+            let open = self.stopping == Stopping::CommitAll || trouble.retry_at <= now;
+            return open.then_some(Job::Open);
+        }
+        let write = self.stopping == Stopping::CommitAll || due(self.write_due());
+        let commit = self.stopping == Stopping::CommitAll
+            || due(self.held.first_deadline())
+            || self.held.volatile_bytes() >= COMMIT_BYTES;
+        if write && commit {
+            let (entries, end) = self.held.begin_writing();
+            self.committing = end;
+            return Some(Job::Commit { entries, save: self.save_with_commit(now) });
+        }
+        if due(self.load_due()) {
+            let mut cursors = self.cursors.iter_mut().enumerate();
+            let (bridge, cursor) = cursors.find(|(_, cursor)| cursor.wants_load())?;
+            return Some(Job::Load { bridge, from: cursor.begin_load() });
+        }
+        if write {
+            return Some(Job::Save(self.save(self.held.volatile_bytes() == 0)));
+        }
+        due(self.compact_at).then_some(Job::Compact)
+    }
+
+    /// Most commits carry no marks: they would add a page each time.
+    fn save_with_commit(&mut self, now: i64) -> Save {
+        let marks = self.save_due.is_some_and(|due| due <= now)
+            || self.unsaved_commits >= COMMITS_PER_SAVE
+            || self.stopping == Stopping::CommitAll;
+        self.unsaved_commits += 1;
+        // Once it is written, all that the boards' numbers speak of is durable.
+        if marks { self.save(true) } else { Save { marks: None, ..self.outline() } }
+    }
+
+    /// What is to be saved; the boards' numbers only where `boards` says that they may be.
+    fn save(&mut self, boards: bool) -> Save {
         self.save_due = None;
         self.unsaved_acks = 0;
-        let cursors: Vec<u64> = self.cursors.iter().map(Cursor::prefix).collect();
-        Save {
-            delete_below: cursors.iter().copied().min().unwrap_or(0),
-            cursors,
+        let outline = self.outline();
+        let boards = boards.then(|| {
+            self.unsaved_commits = 0;
+            self.boards_upto = self.held.end();
+            Boards { changed: std::mem::take(&mut self.boards_unsaved), upto: self.boards_upto }
+        });
+        let marks = Marks {
+            delete_below: outline.done_below.min(self.boards_upto),
+            cursors: self.cursors.iter().map(Cursor::prefix).collect(),
             delivered: self.ledger.delivered,
-            dropped: self.ledger.dropped,
-            boards: std::mem::take(&mut self.boards_unsaved),
-        }
+            boards,
+        };
+        Save { marks: Some(marks), ..outline }
+    }
+
+    fn outline(&self) -> Save {
+        let done_below = self.cursors.iter().map(Cursor::prefix).min().unwrap_or(0);
+        Save { done_below, dropped: self.ledger.dropped, marks: None }
     }
 
     /// Takes the outcome of a job.
@@ -91,7 +137,7 @@ impl<T> Core<T> {
                 self.full = full;
                 self.disk_last = last;
                 self.commits += 1;
-                self.forget(evicted);
+                self.forget(evicted, now);
                 let (safe, keep) = (&mut self.safe, self.settings.cache_bytes);
                 self.held.written(self.committing, keep, |ticket| safe.push((ticket, Safe::Durable)));
                 if self.stopping == Stopping::CommitAll {
@@ -101,22 +147,22 @@ impl<T> Core<T> {
             Outcome::Saved { last, evicted, full } => {
                 self.disk = Disk::Well;
                 self.full = full;
-                self.forget(evicted);
+                self.forget(evicted, now);
                 self.disk_last = last;
             }
-            Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded),
+            Outcome::Compacted => {}
+            Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded, now),
             Outcome::Failed { job, error } => self.failed(job, error, now),
             Outcome::Replaced { damage, .. } => {
                 self.not_written();
                 self.replaced(damage, now);
             }
         }
-        self.tell_gaps(now);
     }
 
-    fn loaded(&mut self, bridge: usize, loaded: Loaded) {
+    fn loaded(&mut self, bridge: usize, loaded: Loaded, now: i64) {
         self.unreadable = None;
-        self.lose(loaded.corrupt);
+        self.lose(loaded.corrupt, now);
         let base = self.held.base();
         if let Some(cursor) = self.cursors.get_mut(bridge) {
             cursor.loaded(loaded.entries, loaded.covered_to.unwrap_or(base));
@@ -154,6 +200,8 @@ impl<T> Core<T> {
                 self.not_saved(save, now);
                 self.refused_by_disk(error, now);
             }
+            // There is no hurry.
+            Job::Compact => {}
             Job::Load { bridge, .. } => {
                 self.unreadable = Some(Trouble::new(self.unreadable.as_ref(), error, now));
                 if let Some(cursor) = self.cursors.get_mut(bridge) {
@@ -175,7 +223,10 @@ impl<T> Core<T> {
     }
 
     fn not_saved(&mut self, save: Save, now: i64) {
-        for (key, resume) in save.boards {
+        // What the file has is not known for sure: delete nothing until the next save.
+        self.boards_upto = 0;
+        let boards = save.marks.and_then(|marks| marks.boards);
+        for (key, resume) in boards.into_iter().flat_map(|boards| boards.changed) {
             self.boards_unsaved.entry(key).or_insert(resume);
         }
         self.save_by(now);
@@ -190,15 +241,18 @@ impl<T> Core<T> {
         }
     }
 
-    /// The file was damaged and a new one was begun: what was only in the old one is lost to us.
+    /// The file was damaged and a new one was begun: what was only in the old one must be salvaged.
     fn replaced(&mut self, damage: Damage, now: i64) {
-        self.lose(u64::MAX);
+        let done_below = self.cursors.iter().map(Cursor::prefix).min().unwrap_or(0);
+        self.owe_all_on_disk(damage.path.clone(), done_below);
         self.disk_last = None;
         let base = self.held.base();
         for cursor in &mut self.cursors {
             cursor.drop_below(base);
         }
         self.boards_unsaved = self.boards.clone();
+        self.boards_upto = 0;
+        self.unsaved_commits = COMMITS_PER_SAVE;
         self.save_by(now);
         self.announce_damage(damage, now);
     }
@@ -208,25 +262,17 @@ impl<T> Core<T> {
         self.announce(EventKind::Quarantine { path, reason }, now);
     }
 
-    fn forget(&mut self, evicted: Vec<Evicted>) {
+    fn forget(&mut self, evicted: Vec<Evicted>, now: i64) {
         for chunk in evicted {
-            for entry in chunk.entries {
-                self.refused.remove(&entry.position);
-                if self.cursors.iter().all(|cursor| cursor.is_done(entry.position)) {
+            for (position, body) in chunk.entries {
+                self.refused.remove(&position);
+                if self.cursors.iter().all(|cursor| cursor.is_done(position)) {
                     continue;
                 }
-                let dropped = &mut self.ledger.dropped;
-                let counter = match chunk.reason {
-                    GapReason::Expired => &mut dropped.expired,
-                    GapReason::Corrupt => &mut dropped.corrupt,
-                    GapReason::Full | GapReason::Device | GapReason::Refused => &mut dropped.full,
-                };
-                *counter += u64::from(entry.counts);
-                if let Some((device, seq)) = entry.reading {
-                    self.gaps.add(&device, chunk.reason, seq);
-                }
+                *self.ledger.dropped.by_reason(chunk.reason) += u64::from(body.counts());
+                self.gaps.add(&body, chunk.reason, now);
             }
-            self.lose(chunk.unreadable);
+            self.lose(chunk.unreadable, now);
             for cursor in &mut self.cursors {
                 cursor.drop_below(chunk.last + 1);
             }
@@ -234,24 +280,26 @@ impl<T> Core<T> {
     }
 
     /// Counts readings on disk as damaged: `n`, or as many as there can be.
-    fn lose(&mut self, n: u64) {
-        let on_disk = self.ledger.waiting().saturating_sub(self.held.volatile());
-        self.ledger.dropped.corrupt += n.min(on_disk);
+    fn lose(&mut self, n: u64, now: i64) {
+        let lost = n.min(self.on_disk());
+        self.ledger.dropped.corrupt += lost;
+        self.gaps.add_unknown(lost, GapReason::Corrupt, now);
     }
 
-    /// Queues what was not told yet of lost readings, as far as there is room.
-    pub(super) fn tell_gaps(&mut self, now: i64) {
-        while let Some((key, gap)) = self.gaps.first() {
-            let kind = gap.event(&key);
-            if !self.announce(kind, now) {
-                return;
+    /// Queues what is to be told by now of losses; before the end, everything.
+    fn tell_gaps(&mut self, now: i64) {
+        let all = self.stopping == Stopping::CommitAll;
+        let due = if all { self.gaps.take_all() } else { self.gaps.take_due(now) };
+        for untold in due {
+            if !self.announce(EventKind::Lost(untold.loss()), now) {
+                // No room: once more when there is some.
+                self.gaps.put_back(untold, now);
             }
-            self.gaps.remove(&key);
         }
     }
 
     /// Queues an event of the queue's own; `false` when there was no room.
-    fn announce(&mut self, kind: EventKind, now: i64) -> bool {
+    pub(super) fn announce(&mut self, kind: EventKind, now: i64) -> bool {
         let at = Stamp::this_boot(now);
         let event = Event { id: self.name(), at, kind };
         self.push(Arc::new(Body::Event(event)), self.settings.event_wants, None, now).is_ok()
@@ -265,7 +313,11 @@ impl<T> Core<T> {
     }
 
     /// Takes what the storage thread saw of the file.
-    pub fn observe(&mut self, file: File) {
+    pub fn observe(&mut self, file: File, now: i64) {
         self.file = file;
+        let wasted = file.size >= COMPACT_FROM && file.bytes <= COMPACT_CONTENT.min(file.size / 4);
+        // After a try that did not help, not before the next pause.
+        self.compact_at =
+            wasted.then(|| self.compact_at.filter(|at| *at > now).unwrap_or(now + COMPACT_AFTER_US));
     }
 }

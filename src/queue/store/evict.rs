@@ -1,13 +1,13 @@
 //! Making room: deleting what is done with, giving up what is too old or too much.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use crate::queue::job::{Evicted, EvictedEntry};
+use crate::queue::job::{Evicted, Save};
 use crate::queue::schema::PAGE_BYTES;
-use crate::reading::{Body, GapReason};
+use crate::reading::GapReason;
+use crate::status::Dropped;
 
 use super::row::{COLUMNS, ChunkRow};
 use super::{Boot, Limits, signed, unsigned};
@@ -63,17 +63,20 @@ pub(super) fn evict_first(
     tx.prepare_cached("DELETE FROM chunk WHERE id = ?1")?.execute([signed(chunk.id)])?;
     let unreadable = if chunk.entries.is_err() { chunk.n } else { 0 };
     let entries = chunk.entries.unwrap_or_default();
-    let entries = entries.iter().map(|(position, body)| summary(*position, body)).collect();
     evicted.push(Evicted { last: chunk.last, reason, entries, unreadable });
     Ok(true)
 }
 
-pub(super) fn summary(position: u64, body: &Body) -> EvictedEntry {
-    let reading = match body {
-        Body::Reading(reading) => Some((Arc::clone(&reading.device), reading.seq)),
-        Body::Event(_) | Body::Message(_) => None,
-    };
-    EvictedEntry { position, counts: body.counts(), reading }
+/// The counters of `save`, and what was given up since.
+pub(super) fn with_evicted(save: &Save, evicted: &[Evicted]) -> Dropped {
+    let mut dropped = save.dropped;
+    for chunk in evicted {
+        let lost =
+            chunk.entries.iter().filter(|(position, body)| body.counts() && *position >= save.done_below);
+        *dropped.by_reason(chunk.reason) += lost.count() as u64;
+        dropped.corrupt += chunk.unreadable;
+    }
+    dropped
 }
 
 /// How long ago it was `us` on the clock of boot `row`, in microseconds of running time; `boot` is

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use rusqlite::OptionalExtension;
 
 use crate::queue::types::{Found, Ledger, Resume};
-use crate::reading::Uid;
+use crate::reading::{Body, MessageId, Reading, Uid};
 use crate::status::Dropped;
 
 use super::evict::age_us;
 use super::row::{COLUMNS, ChunkRow};
-use super::state::{board_of, resume_of};
+use super::state::{BOARDS_UPTO, board_of, resume_of};
 use super::{BOOTS_PER_BOARD, Store, StoreError, signed, unsigned};
 
 impl Store {
@@ -49,7 +49,7 @@ impl Store {
             next_position,
             cursors,
             ledger,
-            boards: self.boards(),
+            boards: self.boards(next_position)?,
             on_disk: last.map(|chunk| chunk.last),
         })
     }
@@ -64,7 +64,26 @@ impl Store {
         Ok(oldest.map(|chunk| age_us(&self.boots, self.boot, chunk.at, now)))
     }
 
-    fn boards(&self) -> BTreeMap<(Uid, u32), Resume> {
+    /// The boards' numbers: those in the table, and then those of the readings in the newest chunks.
+    fn boards(&self, next_position: u64) -> Result<BTreeMap<(Uid, u32), Resume>, StoreError> {
+        let mut boards = self.saved_boards();
+        let upto = self.saved.get(BOARDS_UPTO).map_or(next_position, |upto| unsigned(*upto));
+        let mut query =
+            self.db.prepare(&format!("SELECT {COLUMNS} FROM chunk WHERE id >= ?1 ORDER BY id"))?;
+        let mut rows = query.query([signed(upto)])?;
+        while let Some(row) = rows.next()? {
+            for (_, body) in ChunkRow::read(row, self.boot)?.entries.unwrap_or_default() {
+                let Body::Reading(Reading { id: MessageId::Board { uid, boot, seq }, .. }) = &*body else {
+                    continue;
+                };
+                let dropped = boards.get(&(uid.clone(), *boot)).map_or(0, |resume| resume.dropped);
+                boards.insert((uid.clone(), *boot), Resume::after(*seq, dropped));
+            }
+        }
+        Ok(boards)
+    }
+
+    fn saved_boards(&self) -> BTreeMap<(Uid, u32), Resume> {
         let boards = self.saved.iter().filter_map(|(key, value)| Some((board_of(key)?, resume_of(*value))));
         let mut newest: BTreeMap<(Uid, u32), Resume> = BTreeMap::new();
         let mut per_board: BTreeMap<Uid, usize> = BTreeMap::new();

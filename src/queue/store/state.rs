@@ -5,26 +5,36 @@ use std::collections::BTreeMap;
 use rusqlite::{Transaction, params};
 
 use crate::clock::Offset;
-use crate::queue::job::Save;
+use crate::queue::job::Marks;
 use crate::queue::types::Resume;
 use crate::reading::Uid;
+use crate::status::Dropped;
 
 use super::{Boot, signed};
 
-pub(super) fn state_of(save: &Save, bridges: &[String]) -> Vec<(String, i64)> {
-    let cursors =
-        bridges.iter().zip(&save.cursors).map(|(name, next)| (format!("bridge:{name}"), signed(*next)));
-    let boards =
-        save.boards.iter().map(|((uid, boot), resume)| (format!("board:{uid}-{boot:x}"), packed(*resume)));
+/// All readings below the position under this key have their boards' numbers in the table. Those of
+/// later readings follow from the chunks.
+pub(super) const BOARDS_UPTO: &str = "boards_upto";
+
+pub(super) fn dropped_state(dropped: &Dropped) -> Vec<(String, i64)> {
     let counters = [
-        ("delivered", save.delivered),
-        ("dropped:full", save.dropped.full),
-        ("dropped:expired", save.dropped.expired),
-        ("dropped:corrupt", save.dropped.corrupt),
-        ("dropped:refused", save.dropped.refused),
+        ("dropped:full", dropped.full),
+        ("dropped:expired", dropped.expired),
+        ("dropped:corrupt", dropped.corrupt),
+        ("dropped:refused", dropped.refused),
     ];
-    let counters = counters.into_iter().map(|(key, value)| (key.to_owned(), signed(value)));
-    cursors.chain(counters).chain(boards).collect()
+    counters.into_iter().map(|(key, value)| (key.to_owned(), signed(value))).collect()
+}
+
+pub(super) fn marks_state(marks: &Marks, bridges: &[String]) -> Vec<(String, i64)> {
+    let cursors =
+        bridges.iter().zip(&marks.cursors).map(|(name, next)| (format!("bridge:{name}"), signed(*next)));
+    let boards = marks.boards.iter().flat_map(|boards| {
+        let changed = boards.changed.iter();
+        let numbers = changed.map(|((uid, boot), resume)| (format!("board:{uid}-{boot:x}"), packed(*resume)));
+        numbers.chain([(BOARDS_UPTO.to_owned(), signed(boards.upto))])
+    });
+    cursors.chain([("delivered".to_owned(), signed(marks.delivered))]).chain(boards).collect()
 }
 
 /// Writes what differs from `saved`; gives what it wrote.

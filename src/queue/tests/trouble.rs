@@ -1,6 +1,7 @@
 //! The disk is full, read-only, broken or slow.
 
 use super::*;
+use crate::reading::{Loss, Whose};
 use crate::status::QueueState;
 
 /// A reading of a source that nobody answers.
@@ -54,6 +55,7 @@ fn the_oldest_give_way_in_memory_and_are_counted_and_told_of() {
     let mut kept = Vec::new();
     let mut lost = Vec::new();
     for _ in 0..1000 {
+        rig.now += 10_000;
         rig.work();
         // The other bridge passes by what is not for it.
         assert_eq!(rig.core.take(1, 1000, rig.now, |_| false), []);
@@ -68,7 +70,14 @@ fn the_oldest_give_way_in_memory_and_are_counted_and_told_of() {
     let first = 2000 - u32::try_from(kept.len()).unwrap();
     assert_eq!(kept, (first..2000).collect::<Vec<_>>());
     let told = match lost.as_slice() {
-        [EventKind::Gap { from_seq: 0, to_seq, lost, reason: GapReason::Full, .. }] => Some((*to_seq, *lost)),
+        [
+            EventKind::Lost(Loss {
+                of: Whose::Device { from_seq: 0, to_seq, .. },
+                lost,
+                reason: GapReason::Full,
+                ..
+            }),
+        ] => Some((*to_seq, *lost)),
         _ => None,
     };
     assert_eq!(told, Some((u64::from(first) - 1, u64::from(first))), "{lost:?}");

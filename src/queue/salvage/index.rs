@@ -1,0 +1,144 @@
+//! Where rows of `chunk` were seen, in the order of their positions, in bounded memory.
+
+use std::collections::BTreeMap;
+
+/// Most rows that are remembered at once; what is beyond is looked for again when these have been
+/// read. So a file of any size costs a few megabytes.
+const ROWS_MAX: usize = 65_536;
+/// Copies of a row that are remembered.
+const COPIES: usize = 3;
+
+/// Where a version of a page stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// In the database; counted from 1.
+    Page(u32),
+    /// In the log; counted from 0.
+    Frame(u32),
+}
+
+/// One copy of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Which page it stands in.
+    pub image: Image,
+    /// Where its cell begins there.
+    pub at: u16,
+    /// It stands in the newest version of a page that is in use.
+    pub live: bool,
+    /// It stands in the newest version of a page.
+    pub newest: bool,
+    /// Prefers newer ones, see there.
+    pub rank: u64,
+}
+
+impl Copy {
+    fn order(&self) -> (bool, u64) {
+        (self.live, self.rank)
+    }
+}
+
+/// Rows and their copies, best first.
+#[derive(Debug)]
+pub struct Index {
+    rows: BTreeMap<u64, [Option<Copy>; COPIES]>,
+    /// Only rows from this position on.
+    from: u64,
+    /// Some rows had no room.
+    full: bool,
+    rows_max: usize,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), from: 0, full: false, rows_max: ROWS_MAX }
+    }
+}
+
+impl Index {
+    /// An empty one that remembers fewer rows.
+    #[cfg(test)]
+    pub fn with_room(rows_max: usize) -> Self {
+        Self { rows_max, ..Self::default() }
+    }
+
+    /// Remembers that the row of position `first` was seen.
+    pub fn insert(&mut self, first: u64, copy: Copy) {
+        if first < self.from {
+            return;
+        }
+        let copies = self.rows.entry(first).or_default();
+        let mut new = Some(copy);
+        for slot in copies {
+            let better = match (&new, &slot) {
+                (Some(new), Some(old)) => new.order() > old.order(),
+                (new, _) => new.is_some(),
+            };
+            if better {
+                std::mem::swap(slot, &mut new);
+            }
+        }
+        if self.rows.len() > self.rows_max {
+            self.full = true;
+            self.rows.pop_last();
+        }
+    }
+
+    /// Takes the next row, with its copies.
+    pub fn pop(&mut self) -> Option<(u64, Vec<Copy>)> {
+        let (first, copies) = self.rows.pop_first()?;
+        self.from = first + 1;
+        Some((first, copies.into_iter().flatten().collect()))
+    }
+
+    /// Whether another row, that begins at or before `last`, is better than `copy`.
+    #[must_use]
+    pub fn has_better(&self, last: u64, copy: &Copy) -> bool {
+        let mut overlapping = self.rows.range(..=last).filter_map(|(_, copies)| copies[0]);
+        overlapping.any(|other| other.order() > copy.order())
+    }
+
+    /// Whether rows are left over that were seen but had no room. They are to be looked for again; from
+    /// now on only those are taken.
+    pub fn begin_again(&mut self) -> bool {
+        std::mem::take(&mut self.full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copy(rank: u64, live: bool) -> Copy {
+        Copy { image: Image::Page(1), at: 0, live, newest: live, rank }
+    }
+
+    #[test]
+    fn the_best_copies_are_kept_best_first() {
+        let mut index = Index::default();
+        for (rank, live) in [(3, false), (9, false), (1, true), (5, false), (7, false)] {
+            index.insert(4, copy(rank, live));
+        }
+        let (first, copies) = index.pop().unwrap();
+        assert_eq!(first, 4);
+        assert_eq!(copies.iter().map(|c| c.rank).collect::<Vec<_>>(), [1, 9, 7]);
+        assert!(index.pop().is_none());
+    }
+
+    #[test]
+    fn what_has_no_room_is_found_in_the_next_rounds() {
+        let mut index = Index::with_room(3);
+        let (mut found, mut rounds) = (Vec::new(), 0);
+        loop {
+            rounds += 1;
+            for first in [7, 2, 9, 4, 1, 3, 8] {
+                index.insert(first, copy(0, true));
+            }
+            found.extend(std::iter::from_fn(|| index.pop()).map(|(first, _)| first));
+            if !index.begin_again() {
+                break;
+            }
+        }
+        assert_eq!((found, rounds), (vec![1, 2, 3, 4, 7, 8, 9], 3));
+    }
+}
