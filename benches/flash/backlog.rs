@@ -1,14 +1,18 @@
 //! What a backlog takes on the disk, and what is written while it is drained.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serialgate::clock::{Clock, boottime_us};
 use serialgate::config::Durability;
-use serialgate::queue::job::Save;
+use serialgate::queue::Resume;
+use serialgate::queue::core::COMMITS_PER_SAVE;
+use serialgate::queue::job::{Boards, Marks, Save};
 use serialgate::queue::store::{KernelBoot, Limits, Store};
-use serialgate::reading::Body;
+use serialgate::reading::{Body, MessageId};
+use serialgate::status::Dropped;
 
 use crate::Scale;
 use crate::disk::Disk;
@@ -99,22 +103,28 @@ fn fill_unsynced(dir: &Path, fill: Fill) -> anyhow::Result<()> {
     let mut now_us = boottime_us();
     let mut source = Source::new(fill.format, now_us)?;
     let mut random = fastrand::Rng::with_seed(2);
-    let mut position = 0;
+    let (mut position, mut commits) = (0, 0);
+    let mut boards = BTreeMap::new();
     while position < fill.count {
         let mut entries = Vec::new();
         for _ in 0..fill.per_chunk.min(fill.count - position) {
             let late_us = random.i64(0..JITTER_US);
-            entries.push((position, Arc::new(Body::Reading(source.next(now_us + late_us)))));
+            let reading = source.next(now_us + late_us);
+            if let MessageId::Board { uid, boot, seq } = &reading.id {
+                boards.insert((uid.clone(), *boot), Resume { next: seq + 1, dropped: 0 });
+            }
+            entries.push((position, Arc::new(Body::Reading(reading))));
             position += 1;
             now_us += PERIOD_US;
         }
-        let save = Save {
+        commits += 1;
+        let marks = (commits % COMMITS_PER_SAVE == 0).then(|| Marks {
             delete_below: 0,
             cursors: vec![0],
             delivered: 0,
-            dropped: Default::default(),
-            boards: Default::default(),
-        };
+            boards: Some(Boards { changed: std::mem::take(&mut boards), upto: position }),
+        });
+        let save = Save { done_below: 0, dropped: Dropped::default(), marks };
         if !store.commit(&entries, &save, now_us, offset)?.evicted.is_empty() {
             break;
         }

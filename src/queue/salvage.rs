@@ -36,8 +36,8 @@ use index::{Copy, Image, Index};
 use log::Reader;
 use page::{ChunkHead, Kind};
 use source::Source;
-pub use survey::{Survey, Times};
 use survey::{FreeList, FreeWalk, Small};
+pub use survey::{Survey, Times};
 use tally::{Place, Tally};
 
 /// A chunk that was read, with all its entries.
@@ -225,8 +225,8 @@ impl Salvage {
         let tree = page::tree(bytes);
         let leaf = tree.as_ref().filter(|tree| tree.kind == Kind::TableLeaf);
         let newest = page.is_some_and(|page| self.source.newest(page) == Some(image));
-        let live = newest
-            && page.is_some_and(|page| self.free.in_use(page) && !self.source.is_outdated(page));
+        let live =
+            newest && page.is_some_and(|page| self.free.in_use(page) && !self.source.is_outdated(page));
         for at in leaf.map_or(&[][..], |leaf| &leaf.cells) {
             self.note(image, bytes, *at, (live, newest));
         }

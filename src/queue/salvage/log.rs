@@ -50,7 +50,12 @@ pub fn header(bytes: &[u8]) -> Option<LogHeader> {
         && u32_at(bytes, 4)? == VERSION
         && is_page_size(page_bytes)
         && sum((0, 0), bytes.get(..24)?, big_endian) == sums;
-    whole.then_some(LogHeader { page_bytes, salts: (u32_at(bytes, 16)?, u32_at(bytes, 20)?), sums, big_endian })
+    whole.then_some(LogHeader {
+        page_bytes,
+        salts: (u32_at(bytes, 16)?, u32_at(bytes, 20)?),
+        sums,
+        big_endian,
+    })
 }
 
 /// The check sum (section 4.2), gone on from `sums`.
@@ -208,7 +213,9 @@ struct Run {
 fn grow(runs: &mut Vec<Run>, index: usize, seen: &Seen) {
     match runs.last_mut() {
         Some(run) if run.end == index && run.salts == seen.salts => run.end += 1,
-        _ => runs.push(Run { begin: index, end: index + 1, salts: seen.salts, last_commit: None, commits: 0 }),
+        _ => {
+            runs.push(Run { begin: index, end: index + 1, salts: seen.salts, last_commit: None, commits: 0 })
+        }
     }
     if let Some(run) = runs.last_mut().filter(|_| seen.commit) {
         run.last_commit = Some(index);

@@ -271,8 +271,8 @@ impl Source {
             return Some(found);
         }
         doubts.into_iter().find_map(|(doubt, other)| {
-            let chain = self
-                .chain(payload, |at, page| if at == doubt { Some(other) } else { self.newest(page) });
+            let chain =
+                self.chain(payload, |at, page| if at == doubt { Some(other) } else { self.newest(page) });
             chain.and_then(|bytes| good(&bytes))
         })
     }

@@ -164,7 +164,8 @@ impl Small {
 
     /// Takes note that a chunk was committed in boot `row` at `us`.
     pub fn committed(&mut self, row: u32, us: i64) {
-        if (0..UPTIME_MAX_US).contains(&us) && (self.latest.len() < BOOTS_MAX || self.latest.contains_key(&row))
+        if (0..UPTIME_MAX_US).contains(&us)
+            && (self.latest.len() < BOOTS_MAX || self.latest.contains_key(&row))
         {
             let latest = self.latest.entry(row).or_default();
             *latest = us.max(*latest);
