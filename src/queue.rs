@@ -34,6 +34,7 @@ pub mod gaps;
 pub mod held;
 pub mod job;
 pub mod outlet;
+pub mod restore;
 pub mod salvage;
 pub mod schema;
 pub mod store;
@@ -177,7 +178,7 @@ impl Queue {
         let (core, opened) = match place.open() {
             Ok(mut opened) => {
                 let mut core = Core::new(settings, start, std::mem::take(&mut opened.found));
-                if let Some(damage) = opened.damage.take() {
+                if let Some(damage) = opened.damage.clone() {
                     core.announce_damage(damage, now);
                 }
                 (core, Some(opened))

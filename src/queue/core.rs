@@ -228,6 +228,18 @@ impl<T> Core<T> {
         self.change_resume(uid, *boot, Resume::after(*seq, dropped), now);
     }
 
+    /// Whether the queue is being closed.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// The storage thread is gone: nothing becomes safe any more, and who waits for it must hear so.
+    pub fn abandon(&mut self) {
+        self.stopping = Stopping::Done;
+        self.held.drop_tickets();
+    }
+
     /// Tickets of entries that have become safe since the last call.
     pub fn take_safe(&mut self) -> Vec<(T, Safe)> {
         std::mem::take(&mut self.safe)

@@ -164,6 +164,11 @@ impl<T> Held<T> {
         body
     }
 
+    /// Drops all tickets.
+    pub fn drop_tickets(&mut self) {
+        self.slots.iter_mut().flatten().for_each(|entry| entry.ticket = None);
+    }
+
     /// What bridge `index` finds at `position`.
     #[must_use]
     pub fn look(&self, position: u64, index: usize) -> Look<'_> {

@@ -14,6 +14,7 @@ use super::chunk;
 use super::job::{Evicted, Save};
 use super::schema::{self, PAGE_BYTES};
 
+mod aside;
 mod error;
 mod evict;
 mod found;
@@ -21,8 +22,10 @@ mod load;
 mod row;
 mod state;
 
+pub use aside::{aside_names, remove, set_aside};
 pub use error::StoreError;
 use evict::{delete_below, evict_aged, evict_first, is_full, pages_of, used_bytes, with_evicted};
+pub use state::{boards_of, ledger_of};
 use state::{dropped_state, marks_state, note_boot, write_state};
 
 /// Board numbers kept per board: those of its newest boots.
@@ -108,7 +111,7 @@ impl Store {
         let opened = Self::open_files(path, bridges, limits, boot);
         if is_new && matches!(opened, Err(StoreError::Disk(_))) {
             // Half a new file would look like a damaged one the next time.
-            SUFFIXES.iter().for_each(|suffix| drop(fs::remove_file(with_suffix(path, suffix))));
+            remove(path);
         }
         opened
     }
@@ -301,28 +304,6 @@ impl Store {
         self.saved = rows.collect::<rusqlite::Result<_>>()?;
         Ok(())
     }
-
-    /// Sets the file at `path` aside, with everything that belongs to it. Gives its new name.
-    ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-        let mut n = 1;
-        let aside = loop {
-            let name = with_suffix(path, &format!(".damaged-{n}"));
-            if SUFFIXES.iter().all(|suffix| !with_suffix(&name, suffix).exists()) {
-                break name;
-            }
-            n += 1;
-        };
-        for suffix in SUFFIXES {
-            let (from, to) = (with_suffix(path, suffix), with_suffix(&aside, suffix));
-            if from.exists() {
-                fs::rename(from, to)?;
-            }
-        }
-        Ok(aside)
-    }
 }
 
 /// Whether there is a log, but no database that it belongs to. SQLite would throw it away without a
@@ -375,7 +356,7 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -12,7 +12,8 @@ use crate::clock::{Clock, boottime_us};
 use super::Shared;
 use super::ballast::Ballast;
 use super::job::{Damage, Job, Next, Outcome};
-use super::store::{Done, KernelBoot, Limits, Store, StoreError};
+use super::restore::{self, Damaged, Noticed};
+use super::store::{self, Done, KernelBoot, Limits, Store, StoreError};
 use super::types::{File, Found};
 
 /// So often in a row may reading fail before the file counts as damaged: with the pauses between them,
@@ -70,7 +71,9 @@ impl Place {
 }
 
 fn set_aside(path: &Path, reason: String) -> Result<Damage, StoreError> {
-    let aside = Store::set_aside(path)?.display().to_string();
+    // Two of them would take as much room as the queue itself.
+    restore::forget_read(path);
+    let aside = store::set_aside(path)?.display().to_string();
     tracing::error!(reason, aside, "queue file damaged: set aside, beginning a new one");
     Ok(Damage { path: aside, reason })
 }
@@ -82,6 +85,8 @@ pub struct Worker {
     store: Option<Store>,
     place: Place,
     ballast: Ballast,
+    /// Files to be read once the thread runs.
+    damaged: Vec<Damaged>,
     /// How often in a row the disk did not give back what is in the file.
     unreadable: u32,
 }
@@ -99,18 +104,25 @@ impl Worker {
     #[must_use]
     pub fn new(opened: Option<Opened>, place: Place) -> Self {
         let ballast = Ballast::new(&place.path, place.limits.max_bytes);
-        Self { store: opened.map(|opened| opened.store), place, ballast, unreadable: 0 }
+        let mut damaged = of_opening(opened.as_ref().and_then(|opened| opened.damage.as_ref()));
+        let known = damaged.first().map(|damaged| damaged.path.clone());
+        let left_over =
+            restore::left_over(&place.path).into_iter().filter(|path| Some(path) != known.as_ref());
+        damaged.extend(left_over.map(|path| Damaged { path, noticed: Noticed::Before }));
+        Self { store: opened.map(|opened| opened.store), place, ballast, damaged, unreadable: 0 }
     }
 
-    fn run(&mut self, shared: &Shared) {
+    fn run(&mut self, shared: &Arc<Shared>) {
         let mut failing = false;
         self.grow_log();
         let file = self.look();
         shared.state().core.observe(file, boottime_us());
+        self.read_damaged(shared);
         while let Some(job) = next_job(shared) {
             let outcome = self.perform(job);
             self.ballast.keep(boottime_us());
             failing = log_change(&outcome, failing);
+            self.damaged.extend(noticed(&outcome));
             let file = self.look();
             let mut state = shared.state();
             state.core.finished(outcome, boottime_us());
@@ -119,6 +131,16 @@ impl Worker {
             drop(state);
             super::resolve(safe);
             shared.call_bridges();
+            self.read_damaged(shared);
+        }
+        shared.state().core.abandon();
+    }
+
+    /// Starts to bring back what damaged files have.
+    fn read_damaged(&mut self, shared: &Arc<Shared>) {
+        for damaged in self.damaged.drain(..) {
+            let (bridges, boot) = (self.place.bridges.clone(), self.place.kernel.uuid.clone());
+            restore::spawn(damaged, Arc::clone(shared), bridges, boot);
         }
     }
 
@@ -222,6 +244,23 @@ fn do_job(store: &mut Store, job: &Job, clock: &Clock) -> Result<Outcome, StoreE
         Job::Load { bridge, from } => Outcome::Loaded { bridge: *bridge, loaded: store.load(*from)? },
         Job::Open => Outcome::Opened { found: store.found()?, damage: None },
     })
+}
+
+/// A file that was damaged when it was opened.
+fn of_opening(damage: Option<&Damage>) -> Vec<Damaged> {
+    let path = damage.map(|damage| PathBuf::from(&damage.path));
+    path.into_iter().map(|path| Damaged { path, noticed: Noticed::AtOpening }).collect()
+}
+
+/// The file that turned out to be damaged.
+fn noticed(outcome: &Outcome) -> Vec<Damaged> {
+    match outcome {
+        Outcome::Opened { damage, .. } => of_opening(damage.as_ref()),
+        Outcome::Replaced { damage, .. } => {
+            vec![Damaged { path: PathBuf::from(&damage.path), noticed: Noticed::Before }]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Waits for the next job; `None` when there will be none any more.

@@ -60,11 +60,12 @@ impl<T> Core<T> {
         ticket: T,
         now: i64,
     ) -> Result<bool, Full> {
+        let no_room = self.is_stopping() || !self.held.has_room(&body, self.settings.memory_bytes);
         let owed = self.owed.iter_mut().find(|owed| owed.path == path);
         if wants == 0 || owed.as_ref().is_some_and(|owed| position < owed.done_below) {
             return Ok(false);
         }
-        if !self.held.has_room(&body, self.settings.memory_bytes) {
+        if no_room {
             return Err(Full);
         }
         if body.counts() {
@@ -80,8 +81,8 @@ impl<T> Core<T> {
         Ok(true)
     }
 
-    /// The damaged file has given all that it can.
-    pub fn salvaged(&mut self, salvaged: Salvaged, now: i64) {
+    /// The damaged file has given all that it can. Gives how many readings are lost with it.
+    pub fn salvaged(&mut self, salvaged: Salvaged, now: i64) -> u64 {
         let Salvaged { path, recovered, missing } = salvaged;
         let owed = self.owed.iter().position(|owed| owed.path == path);
         let owed = owed.map_or(0, |index| self.owed.swap_remove(index).readings);
@@ -91,5 +92,6 @@ impl<T> Core<T> {
         self.ledger.dropped.corrupt += lost;
         self.announce(EventKind::Salvage { path, recovered, lost }, now);
         self.save_by(now);
+        lost
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Offset;
-use crate::queue::job::Save;
+use crate::queue::job::{Boards, Marks, Save};
 use crate::queue::store::{KernelBoot, Limits, Store};
 use crate::queue::types::Resume;
 use crate::reading::{Event, EventKind, Message, MessageId, Properties, Reading, Uid, Value};
@@ -105,13 +105,14 @@ fn counted(entries: &Entries) -> u64 {
 }
 
 fn save(cursor: u64, next: u32) -> Save {
-    Save {
+    let boards = Boards { changed: [((uid(), 7), Resume { next, dropped: 0 })].into(), upto: 0 };
+    let marks = Marks {
         delete_below: cursor,
         cursors: vec![cursor, cursor],
         delivered: cursor,
-        dropped: Dropped::default(),
-        boards: [((uid(), 7), Resume { next, dropped: 0 })].into(),
-    }
+        boards: Some(boards),
+    };
+    Save { done_below: cursor, dropped: Dropped::default(), marks: Some(marks) }
 }
 
 fn bridges() -> Vec<String> {

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 
 use rusqlite::OptionalExtension;
 
-use crate::queue::types::{Found, Ledger, Resume};
+use crate::queue::types::{Found, Resume};
 use crate::reading::{Body, MessageId, Reading, Uid};
-use crate::status::Dropped;
 
 use super::evict::age_us;
 use super::row::{COLUMNS, ChunkRow};
-use super::state::{BOARDS_UPTO, board_of, resume_of};
+use super::state::{BOARDS_UPTO, boards_of, ledger_of};
 use super::{BOOTS_PER_BOARD, Store, StoreError, signed, unsigned};
 
 impl Store {
@@ -35,16 +34,8 @@ impl Store {
             _ => 0,
         };
         let done = self.counted_below(cursors.iter().copied().min().unwrap_or(0))?;
-        let counter = |key: &str| self.saved.get(key).map_or(0, |v| unsigned(*v));
-        let delivered = counter("delivered");
-        let dropped = Dropped {
-            full: counter("dropped:full"),
-            expired: counter("dropped:expired"),
-            corrupt: counter("dropped:corrupt"),
-            refused: counter("dropped:refused"),
-        };
-        let accepted = delivered + dropped.total() + stored.saturating_sub(done);
-        let ledger = Ledger { accepted, delivered, dropped };
+        let mut ledger = ledger_of(&self.saved);
+        ledger.accepted += stored.saturating_sub(done);
         Ok(Found {
             next_position,
             cursors,
@@ -84,10 +75,9 @@ impl Store {
     }
 
     fn saved_boards(&self) -> BTreeMap<(Uid, u32), Resume> {
-        let boards = self.saved.iter().filter_map(|(key, value)| Some((board_of(key)?, resume_of(*value))));
         let mut newest: BTreeMap<(Uid, u32), Resume> = BTreeMap::new();
         let mut per_board: BTreeMap<Uid, usize> = BTreeMap::new();
-        let mut all: Vec<_> = boards.collect();
+        let mut all = boards_of(&self.saved);
         all.sort_by(|a, b| b.0.cmp(&a.0));
         for ((uid, boot), resume) in all {
             let seen = per_board.entry(uid.clone()).or_default();

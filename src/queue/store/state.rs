@@ -6,11 +6,11 @@ use rusqlite::{Transaction, params};
 
 use crate::clock::Offset;
 use crate::queue::job::Marks;
-use crate::queue::types::Resume;
+use crate::queue::types::{Ledger, Resume};
 use crate::reading::Uid;
 use crate::status::Dropped;
 
-use super::{Boot, signed};
+use super::{Boot, signed, unsigned};
 
 /// All readings below the position under this key have their boards' numbers in the table. Those of
 /// later readings follow from the chunks.
@@ -52,19 +52,39 @@ pub(super) fn write_state(
     Ok(state)
 }
 
-pub(super) fn board_of(key: &str) -> Option<(Uid, u32)> {
+/// The counters in `state`. What is stored is not counted in them.
+#[must_use]
+pub fn ledger_of(state: &BTreeMap<String, i64>) -> Ledger {
+    let counter = |key: &str| state.get(key).map_or(0, |value| unsigned(*value));
+    let dropped = Dropped {
+        full: counter("dropped:full"),
+        expired: counter("dropped:expired"),
+        corrupt: counter("dropped:corrupt"),
+        refused: counter("dropped:refused"),
+    };
+    let delivered = counter("delivered");
+    Ledger { accepted: delivered + dropped.total(), delivered, dropped }
+}
+
+/// The boards' numbers in `state`.
+#[must_use]
+pub fn boards_of(state: &BTreeMap<String, i64>) -> Vec<((Uid, u32), Resume)> {
+    state.iter().filter_map(|(key, value)| Some((board_of(key)?, resume_of(*value)))).collect()
+}
+
+fn board_of(key: &str) -> Option<(Uid, u32)> {
     let (uid, boot) = key.strip_prefix("board:")?.split_once('-')?;
     let bytes: Option<Vec<u8>> =
         (0..uid.len()).step_by(2).map(|i| u8::from_str_radix(uid.get(i..i + 2)?, 16).ok()).collect();
     Some((Uid::new(&bytes?)?, u32::from_str_radix(boot, 16).ok()?))
 }
 
-pub(super) fn packed(resume: Resume) -> i64 {
+fn packed(resume: Resume) -> i64 {
     (i64::from(resume.dropped) << 32) | i64::from(resume.next)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "takes two halves apart")]
-pub(super) fn resume_of(value: i64) -> Resume {
+fn resume_of(value: i64) -> Resume {
     Resume { next: value as u32, dropped: (value >> 32) as u32 }
 }
 
