@@ -31,8 +31,8 @@ pub(crate) fn section(costs: &[Cost], scale: Scale) -> anyhow::Result<Option<Sec
     };
     let mut section = Section::new(
         "Flash budget",
-        "Worked out from the runs above and from longer ones of the same kind; `late` with `commit_within` of 250 ms, the\n\
-         default, unless said otherwise. What the card makes of it is its own affair: many program 16 KiB or more per flush.",
+        "Worked out from runs like those above; `late` with `commit_within` of 250 ms, the default, unless said otherwise.\n\
+         What the card makes of it is its own affair: many program 16 KiB or more per flush.",
         ["set-up", "MB/day", "flushes/day"],
     );
     let mut row = |what: &str, spent: Spent| {
@@ -40,12 +40,12 @@ pub(crate) fn section(costs: &[Cost], scale: Scale) -> anyhow::Result<Option<Sec
         section.row([what.to_owned(), mb, format!("{:.0}", spent.flushes)]);
     };
     let slow = find(costs, Player::Always(Format::Wire), RATES[0]).context("no slow run")?;
-    row("5 sensors, one reading a minute each, online", spent(of(Player::Late, 5)?, DAY));
+    row("5 sensors, one reading a minute each, online", spent(of(Player::Online, 5)?, DAY));
     row(
         "the same, `always`, or a cloud that never answers in time",
         Spent { bytes: slow.per_commit(), flushes: slow.flushes_per_commit() }.times(5.0 * 24.0 * 60.0),
     );
-    let (outage, online) = (of(Player::Outage, 600)?, of(Player::Late, 600)?);
+    let (outage, online) = (of(Player::Outage, 600)?, of(Player::Online, 600)?);
     let drained = outage.drained.context("the outage was not drained")?;
     let stored = (outage.readings * HOUR.as_secs()) as f64 / outage.lasted.as_secs_f64();
     let drain = Spent { bytes: drained.bytes as f64, flushes: drained.flushes as f64 };

@@ -29,6 +29,8 @@ const FAST_ANSWER: Duration = Duration::from_millis(20);
 /// Readings are not equally far apart: each comes later by up to this share of the distance.
 const JITTER: f64 = 0.2;
 const WARM_UP: Duration = Duration::from_secs(3);
+/// A stock log grows for about so long, at 20 commits a second, in seconds.
+const GROWING_S: u32 = 15;
 const DISK_MIB: u64 = 512;
 /// As large as a queue may get: more than any run here needs.
 pub(crate) const NO_LIMIT: u64 = 8 << 30;
@@ -66,6 +68,8 @@ pub(crate) enum Player {
     Always(Format),
     /// With a cloud that answers before anything need be committed.
     Late,
+    /// The same with the default `commit_within`.
+    Online,
     /// With the cloud away, first drained afterwards.
     Outage,
     /// With the cloud away for so long that the oldest readings must go.
@@ -123,7 +127,7 @@ impl Cost {
 pub(crate) fn run_all(scratch: &Path, scale: Scale) -> anyhow::Result<Vec<Cost>> {
     let compared =
         RATES.iter().flat_map(|rate| COMPARED.map(|player| Plan { player, per_minute: rate * 60 }));
-    let typical = [(Player::Late, 5), (Player::Outage, 600), (Player::Full, 6000)];
+    let typical = [(Player::Online, 5), (Player::Online, 600), (Player::Outage, 600), (Player::Full, 6000)];
     let typical = typical.map(|(player, per_minute)| Plan { player, per_minute });
     let threads: Vec<_> = compared
         .chain(typical)
@@ -140,8 +144,9 @@ pub(crate) fn run_all(scratch: &Path, scale: Scale) -> anyhow::Result<Vec<Cost>>
 fn run(plan: Plan, seconds: u32, disk: &Disk) -> anyhow::Result<Cost> {
     let Plan { player, per_minute } = plan;
     let period = Duration::from_secs(60) / per_minute;
+    let seconds = if player == (Player::Stock { grown: false }) { seconds.min(GROWING_S) } else { seconds };
     let mut run = Run::open(player, period, disk.path())?;
-    run.go(periods(WARM_UP, period))?;
+    run.warm_up(disk)?;
     disk.sync()?;
     let (commits, before) = (run.commits(), disk.counters()?);
     let readings = periods(Duration::from_secs(seconds.into()), period);
@@ -160,6 +165,7 @@ fn run(plan: Plan, seconds: u32, disk: &Disk) -> anyhow::Result<Cost> {
 
 /// A player at work.
 struct Run {
+    player: Player,
     source: Source,
     pace: Pace,
     store: Store,
@@ -190,6 +196,9 @@ impl Run {
             Player::Late => {
                 (Format::Wire, STRICT, Some(FAST_ANSWER), ours(Durability::Late, STRICT, NO_LIMIT)?)
             }
+            Player::Online => {
+                (Format::Wire, DEFAULT, Some(ANSWER), ours(Durability::Late, DEFAULT, NO_LIMIT)?)
+            }
             Player::Outage => (Format::Wire, DEFAULT, None, ours(Durability::Late, DEFAULT, NO_LIMIT)?),
             Player::Full => {
                 let per_chunk = periods(DEFAULT, period);
@@ -199,7 +208,20 @@ impl Run {
             }
         };
         let pace = Pace { period, commit_within, answer };
-        Ok(Self { source: Source::new(format, boottime_us())?, pace, store })
+        Ok(Self { player, source: Source::new(format, boottime_us())?, pace, store })
+    }
+
+    fn warm_up(&mut self, disk: &Disk) -> anyhow::Result<()> {
+        let count = periods(WARM_UP, self.pace.period);
+        let Store::Queue(queue) = &mut self.store else { return self.go(count) };
+        // The first commit into a log begins it anew, which has its own price. Where nothing is to be
+        // committed later, it is made now.
+        if matches!(self.player, Player::Late | Player::Online) {
+            queue.run(&mut self.source, Pace { answer: None, ..self.pace }, count);
+            self.drain(disk)?;
+            return Ok(());
+        }
+        self.go(count)
     }
 
     fn go(&mut self, count: u64) -> anyhow::Result<()> {
