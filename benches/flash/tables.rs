@@ -32,10 +32,10 @@ pub(crate) fn rates(costs: &[Cost], targets: &mut Targets) -> Section {
         "Steady rates",
         "Every reading is committed 50 ms after it came at the latest, all that is held in one transaction; the cloud\n\
          acknowledges 100 ms later, which goes into the next transaction. Stock rusqlite: WAL, synchronous FULL, pages of\n\
-         4 KiB, a row of JSON (97 bytes) per reading, `fsync` as in all builds that do not define `HAVE_FDATASYNC`.\n\
-         Its log grows in the first 15 seconds after a start and costs more than later; both are shown. Raw log: the same JSON with length and CRC,\n\
-         one `pwrite` and one `fdatasync` per commit into a file that has its size already. With `late` the cloud\n\
-         acknowledges after 20 ms, and nothing is committed.",
+         4 KiB, a row of JSON (97 bytes) per reading, `fsync` as in all builds that do not define `HAVE_FDATASYNC`. Its\n\
+         log grows in the first 15 seconds after a start and costs more than later; both are shown. Raw log: the same\n\
+         JSON with length and CRC, one `pwrite` and one `fdatasync` per commit into a file that has its size already. With\n\
+         `late` the cloud acknowledges after 20 ms, and nothing is committed; what is written are counters, each minute.",
         ["readings/s", "", "B/reading", "B/commit", "flushes/commit", "readings/commit", "x raw log"],
     );
     for rate in RATES {
@@ -71,11 +71,11 @@ fn judge(costs: &[Cost], targets: &mut Targets) {
             targets.add(format!("bytes at {rate}/s, {word}, of the raw log"), ratio, Bar::AtMost(bar));
         }
     }
-    for (grown, word) in [(false, "first seconds"), (true, "later")] {
+    for (grown, word) in [(false, "in its first seconds"), (true, "later")] {
         let ratio =
             per_reading(Player::Stock { grown }, 100) / per_reading(Player::Always(Format::Wire), 100);
         targets.add(
-            format!("times fewer bytes than stock rusqlite at 100/s, its {word}"),
+            format!("times fewer bytes than stock rusqlite at 100/s, {word}"),
             ratio,
             Bar::AtLeast(5.0),
         );
