@@ -41,7 +41,7 @@ use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::Bulletin;
 use crate::mqtt::packet::Reason;
-use crate::queue::{Consumer, Outlet, Queue, Taken};
+use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
@@ -108,7 +108,11 @@ enum State {
 /// configuration.
 #[must_use]
 pub fn consumer(config: &config::Bridge) -> Consumer {
-    Consumer { name: config.name.clone(), forward: forward(config) }
+    let order = match config.order {
+        config::Order::Oldest => Order::Oldest,
+        config::Order::LiveFirst => Order::LiveFirst,
+    };
+    Consumer { name: config.name.clone(), forward: forward(config), order }
 }
 
 fn forward(config: &config::Bridge) -> Forward {

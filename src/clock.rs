@@ -20,8 +20,22 @@ const ASK_AGAIN_US: i64 = 1_000_000;
 pub struct Offset {
     /// Microseconds to add to the boot clock.
     pub us: i64,
-    /// Whether the wall clock had been synchronised when this was measured.
+    /// Whether the wall clock had been synchronised in that boot when this was measured.
     pub synced: bool,
+}
+
+impl Offset {
+    /// Moves by less than this are not worth a write, in microseconds.
+    const TOLERANCE_US: i64 = 100_000;
+
+    /// What is to be remembered instead of this, when the clocks now stand as `now` says; `None`: this
+    /// still holds. An offset from a synchronised clock stays better than one of a clock that is not.
+    #[must_use]
+    pub fn replaced_by(self, now: Self) -> Option<Self> {
+        let worse = self.synced && !now.synced;
+        let moved = self.us.abs_diff(now.us) > Self::TOLERANCE_US.unsigned_abs() || self.synced != now.synced;
+        (moved && !worse).then_some(now)
+    }
 }
 
 /// A wall time and how far to trust it.
@@ -62,13 +76,21 @@ impl Clock {
         Stamp::this_boot(boottime_us())
     }
 
+    /// Tells that this boot's clock was synchronised before this start of the daemon.
+    pub fn was_synced(&self) {
+        self.0.synced.answer.store(true, Ordering::Relaxed);
+    }
+
     /// The present boot's offset. Whether the clock is synchronised is asked once a second: it is
-    /// the one thing here that costs a system call, and this is called for every message.
+    /// the one thing here that costs a system call, and this is called for every message. Once it was,
+    /// it stays right enough for the rest of the boot: a clock that lost its server drifts by a second
+    /// a day, which is no guess.
     #[must_use]
     pub fn offset(&self) -> Offset {
         let now = boottime_us();
         let known = &self.0.synced;
-        if now - known.asked_us.load(Ordering::Relaxed) >= ASK_AGAIN_US {
+        let synced_before = known.answer.load(Ordering::Relaxed);
+        if !synced_before && now - known.asked_us.load(Ordering::Relaxed) >= ASK_AGAIN_US {
             known.asked_us.store(now, Ordering::Relaxed);
             known.answer.store(synced(), Ordering::Relaxed);
         }

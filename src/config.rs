@@ -26,10 +26,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-pub use self::bridge::Bridge;
+pub use self::bridge::{Bridge, Order};
 pub use self::broker::{Broker, Listener};
 pub use self::port::{Format, Port};
-pub use self::queue::{COMMIT_WITHIN, Durability, MAX_AGE, MAX_SIZE, Queue, WhenFull};
+pub use self::queue::{COMMIT_WITHIN, Durability, MAX_AGE, MAX_READINGS, MAX_SIZE, Queue, WhenFull};
 use self::read::{Problems, Table, Wrong};
 pub use self::secret::{Secret, SecretError};
 use self::tree::{Node, Place};

@@ -34,6 +34,7 @@ pub mod gaps;
 pub mod held;
 pub mod job;
 pub mod outlet;
+pub mod ranges;
 pub mod restore;
 pub mod salvage;
 pub mod schema;
@@ -45,10 +46,11 @@ pub mod worker;
 mod tests;
 
 use self::core::Core;
+pub use self::cursor::Order;
 pub use self::outlet::Outlet;
 use self::store::{KernelBoot, Limits, StoreError};
-use self::types::Settings;
 pub use self::types::{Full, Resume, Safe, Taken};
+use self::types::{Room, Settings, WhenFull};
 use self::worker::{Place, Worker};
 
 /// What may be held in memory while the disk does not take it, in bytes; a quarter of `max_size` if
@@ -69,6 +71,8 @@ pub struct Consumer {
     pub name: String,
     /// What it wants.
     pub forward: Forward,
+    /// In which order.
+    pub order: Order,
 }
 
 /// Why the queue cannot be opened.
@@ -122,6 +126,12 @@ struct Interest {
 }
 
 impl Interest {
+    /// The bridges that get what is live before what waits, one bit each.
+    fn live_first(&self) -> u32 {
+        let bits = self.consumers.iter().enumerate();
+        bits.map(|(index, consumer)| u32::from(consumer.order == Order::LiveFirst) << index).sum()
+    }
+
     fn wants(&self, body: &Body) -> u32 {
         let mut wants = 0;
         for (index, consumer) in self.consumers.iter().enumerate() {
@@ -152,7 +162,12 @@ impl Queue {
         let limits = Limits {
             max_bytes: config.max_size,
             max_age_us: micros(config.max_age),
-            keep_oldest: config.when_full == config::WhenFull::DropNewest,
+            max_readings: config.max_readings,
+            when_full: match config.when_full {
+                config::WhenFull::DropOldest => WhenFull::DropOldest,
+                config::WhenFull::DropNewest => WhenFull::DropNewest,
+                config::WhenFull::Thin => WhenFull::Thin,
+            },
         };
         let mut place = Place {
             path: config.path.clone(),
@@ -170,8 +185,10 @@ impl Queue {
             commit_first: !late,
             memory_bytes: MEMORY_BYTES.min(usize::try_from(limits.max_bytes / 4).unwrap_or(MEMORY_BYTES)),
             cache_bytes: if late { 0 } else { CACHE_BYTES },
-            keep_oldest: limits.keep_oldest,
+            keep_oldest: (limits.when_full == WhenFull::DropNewest)
+                .then(|| Room { bytes: limits.content_bytes(), readings: limits.max_readings }),
             event_wants: event.fold(0, |a, b| a | b),
+            live_first: interest.live_first(),
         };
         let start = Uuid::new_v4();
         let now = boottime_us();
@@ -326,11 +343,6 @@ impl Queue {
 impl Shared {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-
-    /// Waits for a call.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a call, but not longer than `at_most`.

@@ -47,9 +47,14 @@ async fn a_commit_is_one_data_sync() {
         commit_within: Duration::from_millis(10),
         max_size: 64 << 20,
         max_age: Duration::from_secs(86_400),
+        max_readings: None,
         when_full: config::WhenFull::DropOldest,
     };
-    let consumer = Consumer { name: "cloud".into(), forward: Forward::Filters(vec!["#".into()]) };
+    let consumer = Consumer {
+        name: "cloud".into(),
+        forward: Forward::Filters(vec!["#".into()]),
+        order: Default::default(),
+    };
     let queue = Queue::open(&config, Topics::new("serialgate", "pi"), vec![consumer]).unwrap();
     // The first commit restarts the log that was grown at creation.
     queue.push_ticketed(message(0)).unwrap().await.unwrap();

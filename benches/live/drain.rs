@@ -116,7 +116,7 @@ pub(crate) fn fill(dir: &Path, count: u64) -> anyhow::Result<()> {
         commit_within: *config::COMMIT_WITHIN.start(),
         ..config::Queue::default()
     };
-    let consumer = Consumer { name: "cloud".to_owned(), forward: Forward::Own };
+    let consumer = Consumer { name: "cloud".to_owned(), forward: Forward::Own, order: Default::default() };
     let queue = Queue::open(&config, Topics::new("serialgate", "bench"), vec![consumer])?;
     let names: [Arc<str>; 4] = ["n", "t", "temp", "hum"].map(Arc::from);
     for n in 0..count {

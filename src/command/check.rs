@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{ConfigArg, Exit, complain, say};
 use crate::config::units::{print_duration, print_size};
-use crate::config::{Bridge, Config, Durability, Port, WhenFull};
+use crate::config::{Bridge, Config, Durability, Order, Port, WhenFull};
 use crate::mqtt::packet::Version;
 
 /// `check` on the command line.
@@ -74,9 +74,11 @@ fn describe_queue(queue: &crate::config::Queue) -> String {
     let full = match queue.when_full {
         WhenFull::DropOldest => "the oldest give way",
         WhenFull::DropNewest => "new ones are dropped",
+        WhenFull::Thin => "older ones are thinned out",
     };
+    let readings = queue.max_readings.map_or_else(String::new, |most| format!(" or {most} readings"));
     format!(
-        "{}, {durability} {}; at {} {full}; kept for {}",
+        "{}, {durability} {}; at {}{readings} {full}; kept for {}",
         queue.path.display(),
         print_duration(queue.commit_within),
         print_size(queue.max_size),
@@ -90,12 +92,16 @@ fn describe_bridge(bridge: &Bridge) -> String {
         Some(Version::V5) => "5",
         Some(Version::V3) => "3.1.1",
     };
+    let order = match bridge.order {
+        Order::Oldest => "",
+        Order::LiveFirst => ", live ones first",
+    };
     let host = if bridge.host.contains(':') { format!("[{}]", bridge.host) } else { bridge.host.clone() };
     let what = match &bridge.forward {
         None => String::from("our own topics except state"),
         Some(filters) => filters.join(", "),
     };
-    format!("{}, mqtt://{host}:{} (MQTT {version}), gets {what}", bridge.name, bridge.port)
+    format!("{}, mqtt://{host}:{} (MQTT {version}), gets {what}{order}", bridge.name, bridge.port)
 }
 
 /// What is allowed but probably not meant.

@@ -27,7 +27,17 @@ const URL_EXAMPLE: &str =
     "write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883";
 
 /// Keys of later versions.
-const LATER: [&str; 4] = ["order", "rate", "receive", "tls"];
+const LATER: [&str; 3] = ["rate", "receive", "tls"];
+
+/// In which order a bridge gets what waits for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As it came in.
+    #[default]
+    Oldest,
+    /// New readings first, while what waits keeps a share.
+    LiveFirst,
+}
 
 /// A link from here to another broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +56,8 @@ pub struct Bridge {
     pub username: Option<String>,
     /// The password; never without a user name.
     pub password: Option<Secret>,
+    /// In which order it gets what waits.
+    pub order: Order,
     /// Filters for the topics to forward; `None`: our own topics except `state`.
     pub forward: Option<Vec<String>>,
 }
@@ -88,6 +100,7 @@ impl Bridge {
                 problems.add_for("password", node.place, &wrong);
             }
         }
+        table.set("order", &mut bridge.order, problems, order);
         bridge.forward = forward(&mut table, problems);
         table.close(&LATER, problems);
         Some(bridge)
@@ -103,6 +116,14 @@ fn forward(table: &mut Table<'_>, problems: &mut Problems) -> Option<Vec<String>
         problems.add_for("forward", place, &Wrong::new(what, instead));
     }
     Some(items.iter().filter_map(|item| text("forward", item, problems, filter)).collect())
+}
+
+fn order(text: &str) -> Result<Order, Wrong> {
+    match text {
+        "oldest" => Ok(Order::Oldest),
+        "live_first" => Ok(Order::LiveFirst),
+        other => Err(Wrong::choice(other, &["oldest", "live_first"])),
+    }
 }
 
 fn name(text: &str) -> Result<Option<String>, Wrong> {

@@ -19,6 +19,9 @@ pub const COMMIT_WITHIN: RangeInclusive<Duration> = Duration::from_millis(10)..=
 pub const MAX_AGE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3650 * 24 * 60 * 60);
 
+/// Smallest and largest `max_readings`. One commit may bring some hundred.
+pub const MAX_READINGS: RangeInclusive<u64> = 1000..=1_000_000_000_000;
+
 /// Keys of later versions.
 const LATER: [&str; 1] = ["dead_letters"];
 
@@ -35,7 +38,9 @@ pub struct Queue {
     pub max_size: u64,
     /// Readings older than this are dropped.
     pub max_age: Duration,
-    /// What to do at `max_size`.
+    /// The most readings and messages in the file; `None`: as many as fit.
+    pub max_readings: Option<u64>,
+    /// What to do at `max_size` or `max_readings`.
     pub when_full: WhenFull,
 }
 
@@ -57,6 +62,8 @@ pub enum WhenFull {
     DropOldest,
     /// Keep what is there and drop new readings.
     DropNewest,
+    /// Drop readings from in between, the more the older they are.
+    Thin,
 }
 
 impl Default for Queue {
@@ -67,6 +74,7 @@ impl Default for Queue {
             commit_within: Duration::from_millis(250),
             max_size: 1 << 30,
             max_age: Duration::from_secs(30 * 24 * 60 * 60),
+            max_readings: None,
             when_full: WhenFull::default(),
         }
     }
@@ -84,6 +92,9 @@ impl Queue {
         });
         table.set("max_size", &mut queue.max_size, problems, |text| values::size(text, &MAX_SIZE, "1GiB"));
         table.set("max_age", &mut queue.max_age, problems, |text| values::duration(text, &MAX_AGE, "30d"));
+        table.set("max_readings", &mut queue.max_readings, problems, |text| {
+            values::number(text, MAX_READINGS, "100000").map(Some)
+        });
         table.set("when_full", &mut queue.when_full, problems, when_full);
         table.close(&LATER, problems);
         queue
@@ -102,7 +113,7 @@ fn when_full(text: &str) -> Result<WhenFull, Wrong> {
     match text {
         "drop_oldest" => Ok(WhenFull::DropOldest),
         "drop_newest" => Ok(WhenFull::DropNewest),
-        "thin" => Err(Wrong::later("`thin`", "write `drop_oldest` or `drop_newest`")),
-        other => Err(Wrong::choice(other, &["drop_oldest", "drop_newest"])),
+        "thin" => Ok(WhenFull::Thin),
+        other => Err(Wrong::choice(other, &["drop_oldest", "drop_newest", "thin"])),
     }
 }

@@ -89,6 +89,7 @@ fn every_key_of_the_queue_arrives_where_it_belongs() {
   commit_within: 1s
   max_size: 64MiB
   max_age: 2h
+  max_readings: 50000
   when_full: drop_newest
 ",
     );
@@ -98,6 +99,7 @@ fn every_key_of_the_queue_arrives_where_it_belongs() {
         commit_within: Duration::from_secs(1),
         max_size: 64 << 20,
         max_age: Duration::from_secs(7200),
+        max_readings: Some(50_000),
         when_full: WhenFull::DropNewest,
     };
     assert_eq!(config.queue, expected);
@@ -118,6 +120,7 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
     url: mqtt://broker.example.com
     protocol: 3.1.1
     client_id: c1
+    order: live_first
     username: 0012
     password: {file: secrets/cloud}
     forward: [serialgate/#, sensors/+/temp]
@@ -132,6 +135,7 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
         client_id: Some("c1".into()),
         username: Some("0012".into()),
         password: Some(Secret::File("/etc/serialgate/secrets/cloud".into())),
+        order: Order::LiveFirst,
         forward: Some(vec!["serialgate/#".into(), "sensors/+/temp".into()]),
     };
     let spare = Bridge {
@@ -597,14 +601,12 @@ bridges:
             ("output: json", "`output`"),
             ("ports: [{path: /dev/a, output: json}]", "`output`"),
             ("ports: [{path: /dev/a, format: csv}]", "`csv`"),
-            ("queue: {when_full: thin}", "`thin`"),
             ("queue: {dead_letters: 1}", "`dead_letters`"),
             ("broker: {users: []}", "`users`"),
             ("broker: {listen: [{address: '127.0.0.1:1', tls: {}}]}", "`tls`"),
             ("broker: {listen: [{address: '127.0.0.1:1', websocket: true}]}", "`websocket`"),
             ("bridges: [{name: a, url: 'mqtt://h', tls: {}}]", "`tls`"),
             ("bridges: [{name: a, url: 'mqtt://h', receive: []}]", "`receive`"),
-            ("bridges: [{name: a, url: 'mqtt://h', order: oldest}]", "`order`"),
             ("bridges: [{name: a, url: 'mqtt://h', rate: 1/s}]", "`rate`"),
             ("bridges: [{name: a, url: 'ws://h'}]", "`ws://`"),
             ("bridges: [{name: a, url: 'wss://h'}]", "`wss://`"),

@@ -19,11 +19,13 @@ use uuid::Uuid;
 
 use crate::reading::{Body, GapReason, MessageId, Uid};
 
-use super::cursor::{Cursor, Mark};
+use super::cursor::{Cursor, Order};
 use super::gaps::Gaps;
-use super::held::{Held, Look, Settled};
-use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings, Taken};
+use super::held::Held;
+use super::ranges::Ranges;
+use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings};
 
+mod bridges;
 mod disk;
 mod report;
 mod salvage;
@@ -38,9 +40,12 @@ pub const COMMIT_BYTES: usize = 64 * 1024;
 /// a crash.
 pub const SAVE_AFTER: u32 = 500;
 /// Save cursors so long after an acknowledgement of an entry on disk, in microseconds.
-pub const SAVE_WITHIN_US: i64 = 1_000_000;
+pub const SAVE_WITHIN_US: i64 = 5_000_000;
 /// Save counters and board numbers so long after they changed, in microseconds.
 pub const SAVE_IDLE_US: i64 = 60_000_000;
+/// With `when_full: drop_newest`, events may take so much more than readings, in bytes: they tell of
+/// what is dropped.
+pub const EVENT_BYTES: u64 = 16 * 1024;
 /// A save waits so long for a commit that it can be part of, in microseconds.
 pub const SAVE_WAITS_US: i64 = 250_000;
 /// The file is made smaller from this size on, in bytes …
@@ -49,9 +54,10 @@ pub const COMPACT_FROM: u64 = 4 * 1024 * 1024;
 pub const COMPACT_CONTENT: u64 = 1024 * 1024;
 /// And when that has been so for this time, in microseconds.
 pub const COMPACT_AFTER_US: i64 = 10_000_000;
-/// Every so many commits cursors, counters and board numbers are saved along: opening reads as many
-/// chunks to find the boards' numbers.
-pub const COMMITS_PER_SAVE: u32 = 16;
+/// Every so many commits at the latest cursors, counters and board numbers are saved along: opening
+/// reads as many commits to find the boards' numbers.
+pub const COMMITS_PER_SAVE: u32 = 64;
+
 /// The queue's state. `T` is what a caller hangs on an entry to learn that it is safe.
 #[derive(Debug)]
 pub struct Core<T> {
@@ -68,6 +74,8 @@ pub struct Core<T> {
     gaps: Gaps,
     /// Refused by one bridge while another still wants them.
     refused: BTreeSet<u64>,
+    /// What the file was told that all bridges are done with, beyond the prefix of all.
+    deleted: Ranges,
     /// Damaged files that are being read.
     owed: Vec<Owed>,
     disk: Disk,
@@ -108,13 +116,14 @@ impl<T> Core<T> {
             start,
             named: 0,
             held: Held::new(found.next_position),
-            cursors: found.cursors.into_iter().map(Cursor::new).collect(),
+            cursors: cursors_of(&settings, found.cursors, found.done),
             ledger: found.ledger,
             boards: found.boards,
             boards_unsaved: BTreeMap::new(),
             boards_upto: 0,
             gaps: Gaps::default(),
             refused: BTreeSet::new(),
+            deleted: Ranges::default(),
             owed: Vec::new(),
             disk: Disk::Well,
             unreadable: None,
@@ -155,8 +164,7 @@ impl<T> Core<T> {
     /// # Errors
     /// [`Full`] when there is no room; nothing was taken then and `ticket` is gone.
     pub fn push(&mut self, body: Arc<Body>, wants: u32, ticket: Option<T>, now: i64) -> Result<(), Full> {
-        let refused = self.full && self.settings.keep_oldest && body.counts();
-        if wants != 0 && (refused || !self.make_room(&body, ticket.is_some(), now)) {
+        if wants != 0 && (self.keeps_oldest(&body) || !self.make_room(&body, ticket.is_some(), now)) {
             return Err(Full);
         }
         self.note_board(&body, now);
@@ -171,11 +179,21 @@ impl<T> Core<T> {
         Ok(())
     }
 
+    /// Whether `body` must not come in, so that what is there can stay.
+    fn keeps_oldest(&self, body: &Body) -> bool {
+        let Some(room) = self.settings.keep_oldest else { return false };
+        let counts = body.counts();
+        let bytes = if counts { room.bytes } else { room.bytes + EVENT_BYTES };
+        let left = usize::try_from(bytes.saturating_sub(self.file.bytes)).unwrap_or(usize::MAX);
+        let many = room.readings.is_some_and(|most| self.ledger.waiting() >= most);
+        (counts && (self.full || many)) || !self.held.has_room(body, left)
+    }
+
     /// Sees that `body` fits in memory. Who hears whether it is safe can keep it and try again; for
     /// others the oldest of their kind give way, unless the oldest are to be kept.
     fn make_room(&mut self, body: &Body, ticketed: bool, now: i64) -> bool {
         while !self.held.has_room(body, self.settings.memory_bytes) {
-            if ticketed || self.settings.keep_oldest || !body.counts() {
+            if ticketed || self.settings.keep_oldest.is_some() || !body.counts() {
                 return false;
             }
             let cursors = &self.cursors;
@@ -192,7 +210,7 @@ impl<T> Core<T> {
         if body.counts() {
             self.ledger.accepted += 1;
             self.ledger.dropped.full += 1;
-            self.save_by(now + SAVE_IDLE_US);
+            self.save_by(now + SAVE_WITHIN_US);
         }
         self.gaps.add(body, GapReason::Full, now);
     }
@@ -245,117 +263,6 @@ impl<T> Core<T> {
         std::mem::take(&mut self.safe)
     }
 
-    // === The side of bridges ===
-
-    /// Whether [`Core::take`] would give bridge `index` something. Asks for a load where that helps.
-    pub fn has_entries(&mut self, index: usize) -> bool {
-        let visible = self.visible_end();
-        let base = self.held.base();
-        self.cursors.get_mut(index).is_some_and(|cursor| cursor.has_entries(base, visible))
-    }
-
-    /// The next entries for bridge `index`, at most `max`, in order. `wants` tells whether the
-    /// bridge wants an entry that was loaded from disk.
-    pub fn take(&mut self, index: usize, max: usize, now: i64, wants: impl Fn(&Body) -> bool) -> Vec<Taken> {
-        let visible = self.visible_end();
-        let mut taken = Vec::new();
-        while taken.len() < max {
-            let Some(cursor) = self.cursors.get_mut(index) else { break };
-            if let Some((position, body)) = cursor.next_loaded() {
-                let counts = body.counts();
-                if wants(&body) {
-                    cursor.hand_out(position, counts);
-                    taken.push(Taken { position, body, late: true });
-                } else {
-                    cursor.pass(position);
-                    self.settle_on_disk(position, counts);
-                    self.note_ack(now);
-                }
-            } else if cursor.needs_load(self.held.base()) {
-                break;
-            } else {
-                let position = cursor.skip_to(self.held.base());
-                if position >= visible {
-                    break;
-                }
-                let again = cursor.is_done(position);
-                match self.held.look(position, index) {
-                    Look::Wanted(body) if !again => {
-                        cursor.hand_out(position, body.counts());
-                        taken.push(Taken { position, body: Arc::clone(body), late: false });
-                    }
-                    Look::Passed { counts } if !again => {
-                        cursor.pass(position);
-                        self.settle_on_disk(position, counts);
-                        self.note_ack(now);
-                    }
-                    Look::Wanted(_) | Look::Passed { .. } | Look::Nothing => cursor.pass(position),
-                }
-            }
-        }
-        taken
-    }
-
-    /// Bridge `index` can never deliver `position`. When the last bridge is done with it, it counts
-    /// as dropped rather than delivered, even if another bridge had it acknowledged.
-    pub fn refused(&mut self, index: usize, position: u64, body: &Body, now: i64) {
-        self.refused.insert(position);
-        self.gaps.add(body, GapReason::Refused, now);
-        self.done(index, position, now);
-    }
-
-    /// Bridge `index` has `position` acknowledged.
-    pub fn done(&mut self, index: usize, position: u64, now: i64) {
-        let Some(Mark { counts }) = self.cursors.get_mut(index).and_then(|c| c.done(position)) else {
-            return;
-        };
-        let ticket = match self.held.done(position, index) {
-            Settled::Gone(ticket) => {
-                self.settle(position, counts);
-                ticket
-            }
-            Settled::Kept => None,
-            Settled::OnDisk(ticket) => {
-                self.settle_on_disk(position, counts);
-                ticket
-            }
-        };
-        self.safe.extend(ticket.map(|ticket| (ticket, Safe::Delivered)));
-        self.note_ack(now);
-    }
-
-    /// Bridge `index` lost its connection: what was handed out and not done is handed out again.
-    pub fn rewind(&mut self, index: usize) {
-        if let Some(cursor) = self.cursors.get_mut(index) {
-            cursor.rewind();
-        }
-    }
-
-    /// About how many readings wait for bridge `index` (exact when it is the only one).
-    #[must_use]
-    pub fn backlog(&self, index: usize) -> u64 {
-        let waiting = self.ledger.waiting();
-        self.cursors.get(index).map_or(0, |cursor| cursor.open(self.held.end()).min(waiting))
-    }
-
-    fn visible_end(&self) -> u64 {
-        if self.settings.commit_first { self.held.durable_end() } else { self.held.end() }
-    }
-
-    /// Settles an entry on disk once the last bridge is done with it.
-    fn settle_on_disk(&mut self, position: u64, counts: bool) {
-        if self.cursors.iter().all(|cursor| cursor.is_done(position)) {
-            self.settle(position, counts);
-        }
-    }
-
-    /// Every bridge is done with the entry at `position`.
-    fn settle(&mut self, position: u64, counts: bool) {
-        let refused = self.refused.remove(&position);
-        let counter = if refused { &mut self.ledger.dropped.refused } else { &mut self.ledger.delivered };
-        *counter += u64::from(counts);
-    }
-
     fn note_ack(&mut self, now: i64) {
         self.unsaved_acks += 1;
         let within = if self.disk_last.is_none() {
@@ -368,7 +275,24 @@ impl<T> Core<T> {
         self.save_by(now + within);
     }
 
+    /// Saves as soon as the disk is free.
+    pub fn save_soon(&mut self, now: i64) {
+        self.save_by(now);
+    }
+
     fn save_by(&mut self, due: i64) {
         self.save_due = Some(self.save_due.map_or(due, |earlier| earlier.min(due)));
     }
+}
+
+/// The bridges' places, from what the file knows of them.
+fn cursors_of(settings: &Settings, prefixes: Vec<u64>, mut done: Vec<Ranges>) -> Vec<Cursor> {
+    done.resize(prefixes.len(), Ranges::default());
+    let places = prefixes.into_iter().zip(done).enumerate();
+    places
+        .map(|(index, (prefix, done))| {
+            let live_first = settings.live_first & (1 << index) != 0;
+            Cursor::new(if live_first { Order::LiveFirst } else { Order::Oldest }, prefix, done)
+        })
+        .collect()
 }

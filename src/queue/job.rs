@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::queue::ranges::Ranges;
 use crate::queue::types::{Found, Resume};
 use crate::reading::{Body, GapReason, Uid};
 use crate::status::Dropped;
@@ -50,10 +51,12 @@ pub enum Job {
 pub struct Save {
     /// All below this position is done with everywhere.
     pub done_below: u64,
+    /// And so is this, beyond it.
+    pub done_ahead: Ranges,
     /// See [`super::types::Ledger`].
     pub dropped: Dropped,
     /// What need not be written each time.
-    pub marks: Option<Marks>,
+    pub marks: Option<Box<Marks>>,
 }
 
 /// What a crash may set back a little: copies are sent, and numbers are found again in the chunks.
@@ -62,8 +65,12 @@ pub struct Marks {
     /// Chunks that end below this position are not needed any more: neither their entries, nor the
     /// boards' numbers in them.
     pub delete_below: u64,
+    /// Chunks within these need not stay either; the file was not told of them before.
+    pub delete_within: Vec<(u64, u64)>,
     /// First position that is not done, per bridge.
     pub cursors: Vec<u64>,
+    /// What is done beyond it, per bridge: as much of that as is to be remembered.
+    pub done: Vec<Vec<(u64, u64)>>,
     /// See [`super::types::Ledger`].
     pub delivered: u64,
     /// The boards' numbers, where they may be written.
@@ -77,6 +84,14 @@ pub struct Boards {
     pub changed: BTreeMap<(Uid, u32), Resume>,
     /// The numbers are those of all readings below this position.
     pub upto: u64,
+}
+
+impl Save {
+    /// Whether all bridges are done with `position`.
+    #[must_use]
+    pub fn is_done(&self, position: u64) -> bool {
+        position < self.done_below || self.done_ahead.contains(position)
+    }
 }
 
 /// What came of a job.
@@ -163,14 +178,14 @@ pub struct Loaded {
     pub corrupt: u64,
 }
 
-/// A chunk that was given up.
+/// A chunk that was given up, as a whole or in part.
 #[derive(Clone, Debug)]
 pub struct Evicted {
-    /// Its last position.
-    pub last: u64,
+    /// Nothing below this position is there any more; 0 for a chunk that was only thinned.
+    pub gone_below: u64,
     /// Why.
     pub reason: GapReason,
-    /// What was in it, by position.
+    /// What was given up, by position.
     pub entries: Vec<(u64, Arc<Body>)>,
     /// Readings in it that could not be read.
     pub unreadable: u64,

@@ -32,7 +32,7 @@ pub mod tally;
 #[cfg(test)]
 mod tests;
 
-use index::{Copy, Image, Index};
+use index::{Image, Index, Sighting};
 use log::Reader;
 use page::{ChunkHead, Kind};
 use source::Source;
@@ -251,7 +251,7 @@ impl Salvage {
             self.small.committed(head.boot, head.t1);
         }
         let rank = self.source.rank(image);
-        self.index.insert(head.first, Copy { image, at, live, newest, rank });
+        self.index.insert(head.first, Sighting { image, at, live, newest, rank });
     }
 
     /// The next row, if it can be read.
@@ -297,7 +297,7 @@ impl Salvage {
         (done && survey.done_is_sure) || witnesses >= 2
     }
 
-    fn chunk(&mut self, head: &ChunkHead, copy: &Copy, mut entries: Vec<(u64, Arc<Body>)>) -> Step {
+    fn chunk(&mut self, head: &ChunkHead, copy: &Sighting, mut entries: Vec<(u64, Arc<Body>)>) -> Step {
         // After a crash positions are given again: what was never committed gives way.
         if self.index.has_better(head.last, copy) {
             return Step::Working;

@@ -13,6 +13,10 @@ pub const APPLICATION_ID: i64 = 0x5347_7131;
 pub const SCHEMA_VERSION: i64 = 1;
 /// Page size, in bytes. A write-ahead log frame is a page and 24 bytes, so small pages waste least.
 pub const PAGE_BYTES: u32 = 1024;
+/// What the write-ahead log adds to a page, in bytes.
+const FRAME_BYTES: u64 = 24;
+/// Room between what the entries may take and where SQLite itself refuses, in pages.
+pub const FENCE_PAGES: u64 = 64;
 /// Most and fewest pages in the write-ahead log.
 const LOG_PAGES: (u64, u64) = (4000, 200);
 
@@ -24,11 +28,18 @@ pub fn log_pages(max_bytes: u64) -> u64 {
     (max_bytes / 4 / u64::from(PAGE_BYTES)).clamp(LOG_PAGES.1, LOG_PAGES.0)
 }
 
-/// What the database's own pages may take, in bytes, when all files together may take `max_bytes`:
-/// not what the write-ahead log and one commit that it grows by take.
+/// The most pages that the write-ahead log may have: before a commit that would not fit, it is started
+/// over.
+#[must_use]
+pub fn log_pages_max(max_bytes: u64) -> u64 {
+    log_pages(max_bytes) * 5 / 4
+}
+
+/// What the database's own pages may take, in bytes, when all files together may take `max_bytes`.
 #[must_use]
 pub fn content_bytes(max_bytes: u64) -> u64 {
-    max_bytes.saturating_sub(log_pages(max_bytes) * u64::from(PAGE_BYTES) * 5 / 4 + 64 * 1024)
+    let log = log_pages_max(max_bytes) * (u64::from(PAGE_BYTES) + FRAME_BYTES);
+    max_bytes.saturating_sub(log + FENCE_PAGES * u64::from(PAGE_BYTES))
 }
 
 const TABLES: &str = "

@@ -8,26 +8,34 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::clock::Offset;
-use crate::reading::{Body, Epoch, GapReason};
+use crate::reading::{Body, Epoch};
 
 use super::chunk;
 use super::job::{Evicted, Save};
 use super::schema::{self, PAGE_BYTES};
+use super::types::WhenFull;
 
 mod aside;
 mod error;
 mod evict;
 mod found;
 mod load;
+mod room;
 mod row;
 mod state;
+mod thin;
+mod totals;
 
 pub use aside::{aside_names, remove, set_aside};
 pub use error::StoreError;
-use evict::{delete_below, evict_aged, evict_first, is_full, pages_of, used_bytes, with_evicted};
+use evict::{evict_aged, pages_of, used_bytes, with_evicted};
+use room::{Wanted, bound_log, is_full, make_room};
+use state::{REFRESH_US, dropped_state, marks_state, note_boot, ranges_over, write_state};
 pub use state::{boards_of, ledger_of};
-use state::{dropped_state, marks_state, note_boot, write_state};
+use totals::{delete_within, total};
 
+/// Boots remembered beyond those that chunks need.
+const BOOTS_KEPT: u32 = 32;
 /// Board numbers kept per board: those of its newest boots.
 const BOOTS_PER_BOARD: usize = 4;
 
@@ -41,13 +49,16 @@ pub struct Limits {
     pub max_bytes: u64,
     /// Age at which entries are given up, in microseconds of running time.
     pub max_age_us: i64,
-    /// When full, refuse rather than evict.
-    pub keep_oldest: bool,
+    /// Entries that count in the ledger.
+    pub max_readings: Option<u64>,
+    /// What gives way at the limits by size and by number.
+    pub when_full: WhenFull,
 }
 
 impl Limits {
     /// What the database's own pages may take, in bytes.
-    fn content_bytes(&self) -> u64 {
+    #[must_use]
+    pub fn content_bytes(&self) -> u64 {
         schema::content_bytes(self.max_bytes)
     }
 }
@@ -174,12 +185,12 @@ impl Store {
     ) -> Result<Done, StoreError> {
         let packed = chunk::pack(entries).map_err(|error| StoreError::Refused(error.to_string()))?;
         let (boot, limits) = (self.boot, self.limits.clone());
+        bound_log(&self.db, &limits, packed.data.len())?;
+        let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
+        let wanted = Wanted { bytes: packed.data.len() as u64, n };
         self.write(save, now, offset, |tx, evicted| {
-            let room = limits.content_bytes().saturating_sub(packed.data.len() as u64);
-            while !limits.keep_oldest && used_bytes(tx)? > room {
-                if !evict_first(tx, boot, GapReason::Full, evicted)? {
-                    break;
-                }
+            if !entries.is_empty() {
+                make_room(tx, &limits, boot, wanted, evicted)?;
             }
             insert(tx, entries, &packed, boot, now)
         })
@@ -190,10 +201,26 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; the file is as it was then.
     pub fn save(&mut self, save: &Save, now: i64, offset: Offset) -> Result<Done, StoreError> {
+        if self.is_outdated(now, offset)? {
+            // Without it, no reading of this boot has a time.
+            return self.write(save, now, offset, |_, _| Ok(()));
+        }
         self.db.pragma_update(None, "synchronous", "NORMAL")?;
         let result = self.write(save, now, offset, |_, _| Ok(()));
         self.db.pragma_update(None, "synchronous", "FULL")?;
         result
+    }
+
+    /// Whether the file should be saved although nothing else asks for it, because of what it knows of
+    /// the clocks: the offset has moved, or, while entries wait, it has long not been told how far this
+    /// boot has come.
+    ///
+    /// # Errors
+    /// [`StoreError`], see there.
+    pub fn is_outdated(&self, now: i64, offset: Offset) -> Result<bool, StoreError> {
+        let Some(known) = self.boots.get(&self.boot) else { return Ok(false) };
+        let old = now - known.last_us > REFRESH_US;
+        Ok(known.offset.replaced_by(offset).is_some() || (old && last_position(&self.db)?.is_some()))
     }
 
     /// One transaction: drops what is done with or too old, does `more`, saves.
@@ -207,21 +234,33 @@ impl Store {
         let mut done = Done::default();
         let tx = self.db.transaction()?;
         if let Some(marks) = &save.marks {
-            delete_below(&tx, marks.delete_below)?;
+            delete_within(&tx, 0, marks.delete_below)?;
+            for (start, end) in &marks.delete_within {
+                delete_within(&tx, *start, *end)?;
+            }
         }
         evict_aged(&tx, &self.boots, self.boot, now, self.limits.max_age_us, &mut done.evicted)?;
         more(&tx, &mut done.evicted)?;
         // What is given up here is counted here: a crash must not come between.
         let mut state = dropped_state(&with_evicted(save, &done.evicted));
         state.extend(save.marks.iter().flat_map(|marks| marks_state(marks, &self.bridges)));
-        let state = write_state(&tx, &self.saved, state)?;
+        let over =
+            save.marks.iter().flat_map(|marks| ranges_over(&self.saved, marks, &self.bridges)).collect();
+        let state = write_state(&tx, &self.saved, state, &over)?;
         let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
         done.last = last_position(&tx)?;
         done.full = is_full(&tx, &self.limits)?;
         tx.commit()?;
         self.saved.extend(state);
+        self.saved.retain(|key, _| !over.contains(key));
         self.boots.extend(boot.map(|boot| (self.boot, boot)));
         Ok(done)
+    }
+
+    /// How many ranges the file remembers that bridges are done with beyond their cursors.
+    #[cfg(test)]
+    pub fn kept_ranges(&self) -> usize {
+        self.saved.keys().filter(|key| key.starts_with("done:")).count()
     }
 
     /// Bytes of the file in use.
@@ -253,8 +292,8 @@ impl Store {
     fn limit_pages(&self) -> Result<(), StoreError> {
         let pages = self.limits.content_bytes() / u64::from(PAGE_BYTES);
         let present = pages_of(&self.db, "page_count")?;
-        // Evicting keeps well below this; it is the last fence, so it leaves room for one commit.
-        let fence = pages.max(present) + 128;
+        // Making room keeps below this; it is the last fence, for what a commit needs beside its entries.
+        let fence = pages.max(present) + schema::FENCE_PAGES;
         self.db.query_row(&format!("PRAGMA max_page_count = {fence}"), [], |_| Ok(()))?;
         Ok(())
     }
@@ -286,13 +325,14 @@ impl Store {
         self.forget_boots()
     }
 
-    /// Boots that no chunk refers to any more are forgotten, the present one excepted.
+    /// Boots that no chunk refers to any more are forgotten, but not the last [`BOOTS_KEPT`]: an event
+    /// may tell of readings that are gone.
     fn forget_boots(&mut self) -> Result<(), StoreError> {
         let first: Option<u32> = self
             .db
             .query_row("SELECT boot FROM chunk ORDER BY id LIMIT 1", [], |row| row.get(0))
             .optional()?;
-        let keep_from = first.unwrap_or(self.boot).min(self.boot);
+        let keep_from = first.unwrap_or(self.boot).min(self.boot).saturating_sub(BOOTS_KEPT);
         self.db.execute("DELETE FROM boot WHERE id < ?1", [keep_from])?;
         self.boots = self.boots.split_off(&keep_from);
         Ok(())
@@ -323,15 +363,13 @@ fn insert(
 ) -> rusqlite::Result<()> {
     let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return Ok(()) };
     let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
-    let mut total = tx.prepare_cached("SELECT total FROM chunk ORDER BY id DESC LIMIT 1")?;
-    let total: i64 = total.query_row([], |row| row.get(0)).optional()?.unwrap_or(0);
     let mut moments = entries.iter().filter_map(|(_, body)| body.at());
     let oldest = moments.find(|at| at.epoch == Epoch::ThisBoot).map_or(now, |at| at.us.min(now));
     tx.prepare_cached("INSERT INTO chunk VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")?.execute(params![
         signed(*first),
         signed(*last),
         signed(n),
-        total + signed(n),
+        signed(total(tx)? + n),
         boot,
         oldest,
         now,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::reading::{Body, Uid};
 use crate::status::Dropped;
 
+use super::ranges::Ranges;
+
 /// Where the link to a board resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {
@@ -48,6 +50,26 @@ pub struct Taken {
     pub late: bool,
 }
 
+/// What gives way at the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest chunks.
+    DropOldest,
+    /// What comes new.
+    DropNewest,
+    /// Readings from in between; see [`super::store`].
+    Thin,
+}
+
+/// How much there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What entries may take in the file, in bytes.
+    pub bytes: u64,
+    /// Entries that count in the ledger.
+    pub readings: Option<u64>,
+}
+
 /// The settings of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -59,10 +81,12 @@ pub struct Settings {
     pub memory_bytes: usize,
     /// How many bytes of committed entries stay in memory for bridges that keep up.
     pub cache_bytes: usize,
-    /// Refuse new entries, rather than evict old ones, when the file is full.
-    pub keep_oldest: bool,
+    /// Refuse new entries, rather than evict old ones, when so much is there.
+    pub keep_oldest: Option<Room>,
     /// The bridges that want events, one bit each.
     pub event_wants: u32,
+    /// The bridges that get what is live before what waits, one bit each.
+    pub live_first: u32,
 }
 
 /// The counters. `accepted = delivered + dropped + waiting` because `waiting` is what is left.
@@ -98,6 +122,8 @@ pub struct Found {
     pub next_position: u64,
     /// One cursor per bridge, in the order of the configuration.
     pub cursors: Vec<u64>,
+    /// What each bridge is done with beyond its cursor.
+    pub done: Vec<Ranges>,
     /// The counters.
     pub ledger: Ledger,
     /// Where the links to boards resume.

@@ -66,6 +66,9 @@ impl Place {
         let found = store.found()?;
         self.kernel.row = Some(store.boot());
         self.clock.learn(store.boots.iter().map(|(row, boot)| (*row, boot.offset)));
+        if store.boots.get(&store.boot()).is_some_and(|boot| boot.offset.synced) {
+            self.clock.was_synced();
+        }
         Ok((store, found))
     }
 }
@@ -76,6 +79,20 @@ fn set_aside(path: &Path, reason: String) -> Result<Damage, StoreError> {
     let aside = store::set_aside(path)?.display().to_string();
     tracing::error!(reason, aside, "queue file damaged: set aside, beginning a new one");
     Ok(Damage { path: aside, reason })
+}
+
+/// So often the thread looks at the clock while it has nothing else to do, in microseconds.
+const LOOK_US: i64 = 20_000_000;
+
+/// Why the thread woke.
+#[derive(Debug)]
+enum Wake {
+    /// For this.
+    Job(Job),
+    /// To look at the clock.
+    Look,
+    /// To end.
+    Stop,
 }
 
 /// Everything the thread owns.
@@ -113,12 +130,21 @@ impl Worker {
     }
 
     fn run(&mut self, shared: &Arc<Shared>) {
-        let mut failing = false;
+        let (mut failing, mut look_at) = (false, 0);
         self.grow_log();
         let file = self.look();
         shared.state().core.observe(file, boottime_us());
         self.read_damaged(shared);
-        while let Some(job) = next_job(shared) {
+        loop {
+            let job = match next_job(shared, look_at) {
+                Wake::Job(job) => job,
+                Wake::Look => {
+                    look_at = boottime_us() + LOOK_US;
+                    self.look_at_clock(shared);
+                    continue;
+                }
+                Wake::Stop => break,
+            };
             let outcome = self.perform(job);
             self.ballast.keep(boottime_us());
             failing = log_change(&outcome, failing);
@@ -141,6 +167,15 @@ impl Worker {
         for damaged in self.damaged.drain(..) {
             let (bridges, boot) = (self.place.bridges.clone(), self.place.kernel.uuid.clone());
             restore::spawn(damaged, Arc::clone(shared), bridges, boot);
+        }
+    }
+
+    /// The wall clock may have been set while nothing was written: the file must learn of it.
+    fn look_at_clock(&self, shared: &Shared) {
+        let now = boottime_us();
+        let outdated = |store: &Store| store.is_outdated(now, self.place.clock.offset()).unwrap_or(false);
+        if self.store.as_ref().is_some_and(outdated) {
+            shared.state().core.save_soon(now);
         }
     }
 
@@ -263,28 +298,27 @@ fn noticed(outcome: &Outcome) -> Vec<Damaged> {
     }
 }
 
-/// Waits for the next job; `None` when there will be none any more.
-fn next_job(shared: &Shared) -> Option<Job> {
+/// Waits for the next job, but not beyond `look_at`.
+fn next_job(shared: &Shared, look_at: i64) -> Wake {
     let mut state = shared.state();
     loop {
         let now = boottime_us();
         let wait = match state.core.next_job(now) {
             Next::Do(job) => {
                 state.wakes_at = Some(i64::MIN);
-                return Some(job);
+                return Wake::Job(job);
             }
-            Next::Stop => return None,
-            Next::Wait => None,
-            Next::WaitUntil(due) => Some(due),
+            Next::Stop => return Wake::Stop,
+            Next::Wait => look_at,
+            Next::WaitUntil(due) => due.min(look_at),
         };
-        state.wakes_at = wait;
-        state = match wait {
-            None => shared.wait(state),
-            Some(due) => {
-                let us = u64::try_from(due.saturating_sub(now)).unwrap_or(0);
-                shared.wait_for(state, Duration::from_micros(us))
-            }
-        };
+        if look_at <= now {
+            state.wakes_at = Some(i64::MIN);
+            return Wake::Look;
+        }
+        state.wakes_at = Some(wait);
+        let us = u64::try_from(wait.saturating_sub(now)).unwrap_or(0);
+        state = shared.wait_for(state, Duration::from_micros(us));
     }
 }
 

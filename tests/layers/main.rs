@@ -61,6 +61,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("queue::cursor", Layer::Pure),
     ("queue::gaps", Layer::Pure),
     ("queue::held", Layer::Pure),
+    ("queue::ranges", Layer::Pure),
     ("queue::job", Layer::Pure),
     ("queue::salvage", Layer::Part),
     ("queue::salvage::index", Layer::Pure),

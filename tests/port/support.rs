@@ -78,7 +78,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("queue.db");
         let settings = config::Queue { path, commit_within, ..config::Queue::default() };
-        let consumer = Consumer { name: "cloud".into(), forward: Forward::Own };
+        let consumer = Consumer { name: "cloud".into(), forward: Forward::Own, order: Default::default() };
         let queue = Queue::open(&settings, Topics::new("serialgate", "test"), vec![consumer]).unwrap();
         let (bulletin, ports) = (Bulletin::default(), status::Ports::default());
         let handles = Handles::new(queue.clone(), bulletin.clone(), ports.clone());

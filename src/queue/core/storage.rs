@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::queue::cursor::Cursor;
 use crate::queue::job::{Boards, Damage, Evicted, Job, Loaded, Marks, Next, Outcome, Save};
+use crate::queue::ranges::Ranges;
 use crate::queue::types::{File, Found, Safe};
 use crate::reading::{Body, Event, EventKind, GapReason, Stamp};
 
 use super::disk::{Disk, Trouble};
 use super::{
     COMMIT_BYTES, COMMITS_PER_SAVE, COMPACT_AFTER_US, COMPACT_CONTENT, COMPACT_FROM, Core, SAVE_WAITS_US,
-    Stopping,
+    Stopping, cursors_of,
 };
 
 impl<T> Core<T> {
@@ -115,16 +116,40 @@ impl<T> Core<T> {
         });
         let marks = Marks {
             delete_below: outline.done_below.min(self.boards_upto),
+            delete_within: self.newly_done(&outline.done_ahead),
             cursors: self.cursors.iter().map(Cursor::prefix).collect(),
+            done: self.cursors.iter().map(Cursor::worth_saving).collect(),
             delivered: self.ledger.delivered,
             boards,
         };
-        Save { marks: Some(marks), ..outline }
+        Save { marks: Some(Box::new(marks)), ..outline }
     }
 
     fn outline(&self) -> Save {
         let done_below = self.cursors.iter().map(Cursor::prefix).min().unwrap_or(0);
-        Save { done_below, dropped: self.ledger.dropped, marks: None }
+        // A bridge's own prefix may lie beyond that of another.
+        let beyond = |cursor: &Cursor| {
+            let mut done = cursor.done_ahead().clone();
+            done.insert(done_below, cursor.prefix());
+            done
+        };
+        let nothing = |cursor: &Cursor| cursor.prefix() == done_below && cursor.done_ahead().is_empty();
+        let done_ahead = if self.cursors.iter().any(nothing) {
+            Ranges::default()
+        } else {
+            self.cursors.iter().map(beyond).reduce(|a, b| a.common(&b)).unwrap_or_default()
+        };
+        Save { done_below, done_ahead, dropped: self.ledger.dropped, marks: None }
+    }
+
+    /// What all bridges are done with ahead of the prefix and the file was not told of, as far as the
+    /// boards' numbers allow it to be deleted.
+    fn newly_done(&mut self, done: &Ranges) -> Vec<(u64, u64)> {
+        let upto = self.boards_upto;
+        let deletable: Ranges = done.iter().map(|(start, end)| (start, end.min(upto))).collect();
+        let before = std::mem::replace(&mut self.deleted, deletable.clone());
+        // One that has grown may now hold a chunk that it held in part.
+        deletable.iter().filter(|(start, end)| before.end_of(*start) != Some(*end)).collect()
     }
 
     /// Takes the outcome of a job.
@@ -175,7 +200,8 @@ impl<T> Core<T> {
         self.held.move_to(found.next_position);
         let moved = self.refused.iter().map(|position| position.saturating_sub(from) + found.next_position);
         self.refused = moved.collect();
-        self.cursors = found.cursors.into_iter().map(Cursor::new).collect();
+        self.cursors = cursors_of(&self.settings, found.cursors, found.done);
+        self.deleted = Ranges::default();
         self.ledger.add(&found.ledger);
         self.boards_unsaved.append(&mut self.boards);
         self.boards = found.boards;
@@ -225,6 +251,7 @@ impl<T> Core<T> {
     fn not_saved(&mut self, save: Save, now: i64) {
         // What the file has is not known for sure: delete nothing until the next save.
         self.boards_upto = 0;
+        self.deleted = Ranges::default();
         let boards = save.marks.and_then(|marks| marks.boards);
         for (key, resume) in boards.into_iter().flat_map(|boards| boards.changed) {
             self.boards_unsaved.entry(key).or_insert(resume);
@@ -271,10 +298,11 @@ impl<T> Core<T> {
                 }
                 *self.ledger.dropped.by_reason(chunk.reason) += u64::from(body.counts());
                 self.gaps.add(&body, chunk.reason, now);
+                self.cursors.iter_mut().for_each(|cursor| cursor.give_up(position));
             }
             self.lose(chunk.unreadable, now);
             for cursor in &mut self.cursors {
-                cursor.drop_below(chunk.last + 1);
+                cursor.drop_below(chunk.gone_below);
             }
         }
     }

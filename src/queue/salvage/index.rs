@@ -17,9 +17,9 @@ pub enum Image {
     Frame(u32),
 }
 
-/// One copy of a row.
+/// One copy of a row of `chunk`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copy {
+pub struct Sighting {
     /// Which page it stands in.
     pub image: Image,
     /// Where its cell begins there.
@@ -32,7 +32,7 @@ pub struct Copy {
     pub rank: u64,
 }
 
-impl Copy {
+impl Sighting {
     fn order(&self) -> (bool, u64) {
         (self.live, self.rank)
     }
@@ -41,7 +41,7 @@ impl Copy {
 /// Rows and their copies, best first.
 #[derive(Debug)]
 pub struct Index {
-    rows: BTreeMap<u64, [Option<Copy>; COPIES]>,
+    rows: BTreeMap<u64, [Option<Sighting>; COPIES]>,
     /// Only rows from this position on.
     from: u64,
     /// Some rows had no room.
@@ -63,7 +63,7 @@ impl Index {
     }
 
     /// Remembers that the row of position `first` was seen.
-    pub fn insert(&mut self, first: u64, copy: Copy) {
+    pub fn insert(&mut self, first: u64, copy: Sighting) {
         if first < self.from {
             return;
         }
@@ -85,7 +85,7 @@ impl Index {
     }
 
     /// Takes the next row, with its copies.
-    pub fn pop(&mut self) -> Option<(u64, Vec<Copy>)> {
+    pub fn pop(&mut self) -> Option<(u64, Vec<Sighting>)> {
         let (first, copies) = self.rows.pop_first()?;
         self.from = first + 1;
         Some((first, copies.into_iter().flatten().collect()))
@@ -93,7 +93,7 @@ impl Index {
 
     /// Whether another row, that begins at or before `last`, is better than `copy`.
     #[must_use]
-    pub fn has_better(&self, last: u64, copy: &Copy) -> bool {
+    pub fn has_better(&self, last: u64, copy: &Sighting) -> bool {
         let mut overlapping = self.rows.range(..=last).filter_map(|(_, copies)| copies[0]);
         overlapping.any(|other| other.order() > copy.order())
     }
@@ -109,8 +109,8 @@ impl Index {
 mod tests {
     use super::*;
 
-    fn copy(rank: u64, live: bool) -> Copy {
-        Copy { image: Image::Page(1), at: 0, live, newest: live, rank }
+    fn copy(rank: u64, live: bool) -> Sighting {
+        Sighting { image: Image::Page(1), at: 0, live, newest: live, rank }
     }
 
     #[test]

@@ -214,7 +214,7 @@ fn grow(runs: &mut Vec<Run>, index: usize, seen: &Seen) {
     match runs.last_mut() {
         Some(run) if run.end == index && run.salts == seen.salts => run.end += 1,
         _ => {
-            runs.push(Run { begin: index, end: index + 1, salts: seen.salts, last_commit: None, commits: 0 })
+            runs.push(Run { begin: index, end: index + 1, salts: seen.salts, last_commit: None, commits: 0 });
         }
     }
     if let Some(run) = runs.last_mut().filter(|_| seen.commit) {

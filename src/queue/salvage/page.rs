@@ -158,7 +158,8 @@ pub struct Payload<'a> {
 
 /// Reads payload length and local part; `at` is where the payload itself begins.
 fn payload(page: &[u8], at: usize, bytes: u64, leaf: bool) -> Option<Payload<'_>> {
-    let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes <= PAYLOAD_MAX)?;
+    let bytes =
+        usize::try_from(bytes).ok().filter(|bytes| *bytes <= PAYLOAD_MAX && page.len() >= PAGE_BYTES.0)?;
     // Our files reserve no bytes at the end of pages, so the usable size is the page size.
     let usable = page.len();
     let most = if leaf { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
@@ -254,6 +255,11 @@ pub struct ChunkHead {
 #[must_use]
 pub fn chunk_cell(page: &[u8], at: usize) -> Option<(ChunkHead, Payload<'_>)> {
     let (first, payload) = table_cell(page, at)?;
+    // Length of the record's head, then the id, which stands outside: most guesses end here.
+    let likely = matches!(payload.local, [head, 0, ..] if usize::from(*head) > CHUNK_NUMBERS + 2);
+    if !likely {
+        return None;
+    }
     let fields = fields(&payload, CHUNK_NUMBERS + 2)?;
     let (id, content) = (fields.first()?, fields.last()?);
     if id.0 != 0 || content.0 < 12 || content.0 % 2 == 1 {

@@ -18,6 +18,8 @@ pub const READ_BYTES: usize = 128 * 1024;
 const START_BYTES: usize = 100;
 /// Pages of a chain for which other versions are tried, one at a time.
 const DOUBTS_MAX: usize = 16;
+/// Bytes that may be read in all to find the right versions of one row's pages.
+const RETRY_BYTES: usize = 2 * page::PAYLOAD_MAX;
 
 /// Both files, open for reading.
 #[derive(Debug)]
@@ -270,7 +272,8 @@ impl Source {
         if let Some(found) = chain.and_then(|bytes| good(&bytes)) {
             return Some(found);
         }
-        doubts.into_iter().find_map(|(doubt, other)| {
+        let tries = RETRY_BYTES / payload.bytes.max(1);
+        doubts.into_iter().take(tries).find_map(|(doubt, other)| {
             let chain =
                 self.chain(payload, |at, page| if at == doubt { Some(other) } else { self.newest(page) });
             chain.and_then(|bytes| good(&bytes))

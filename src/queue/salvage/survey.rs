@@ -209,9 +209,9 @@ pub struct Survey {
 pub struct Times {
     /// Its boots.
     pub boots: BTreeMap<u32, BootRow>,
-    latest: BTreeMap<u32, i64>,
-    written_us: i64,
-    this_boot: String,
+    pub(super) latest: BTreeMap<u32, i64>,
+    pub(super) written_us: i64,
+    pub(super) this_boot: String,
 }
 
 impl Times {

@@ -10,12 +10,8 @@ use crate::reading::GapReason;
 use crate::status::Dropped;
 
 use super::row::{COLUMNS, ChunkRow};
-use super::{Boot, Limits, signed, unsigned};
-
-pub(super) fn delete_below(tx: &Transaction<'_>, position: u64) -> rusqlite::Result<usize> {
-    // Chunks do not overlap, so those that end below it are those that begin below it, but one.
-    tx.prepare_cached("DELETE FROM chunk WHERE id < ?1 AND last < ?1")?.execute([signed(position)])
-}
+use super::totals::delete;
+use super::{Boot, unsigned};
 
 pub(super) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
     let used = pages_of(db, "page_count")?.saturating_sub(pages_of(db, "freelist_count")?);
@@ -24,12 +20,6 @@ pub(super) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
 
 pub(super) fn pages_of(db: &Connection, pragma: &str) -> rusqlite::Result<u64> {
     db.pragma_query_value(None, pragma, |row| row.get(0)).map(unsigned)
-}
-
-/// Whether less than 1/64 of the room is left.
-pub(super) fn is_full(db: &Connection, limits: &Limits) -> rusqlite::Result<bool> {
-    let limit = limits.content_bytes();
-    Ok(used_bytes(db)? > limit - limit / 64)
 }
 
 pub(super) fn evict_aged(
@@ -60,10 +50,10 @@ pub(super) fn evict_first(
     let mut query = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM chunk ORDER BY id LIMIT 1"))?;
     let chunk = query.query_row([], |row| ChunkRow::read(row, boot)).optional()?;
     let Some(chunk) = chunk else { return Ok(false) };
-    tx.prepare_cached("DELETE FROM chunk WHERE id = ?1")?.execute([signed(chunk.id)])?;
+    delete(tx, chunk.id, chunk.n)?;
     let unreadable = if chunk.entries.is_err() { chunk.n } else { 0 };
     let entries = chunk.entries.unwrap_or_default();
-    evicted.push(Evicted { last: chunk.last, reason, entries, unreadable });
+    evicted.push(Evicted { gone_below: chunk.last + 1, reason, entries, unreadable });
     Ok(true)
 }
 
@@ -71,8 +61,7 @@ pub(super) fn evict_first(
 pub(super) fn with_evicted(save: &Save, evicted: &[Evicted]) -> Dropped {
     let mut dropped = save.dropped;
     for chunk in evicted {
-        let lost =
-            chunk.entries.iter().filter(|(position, body)| body.counts() && *position >= save.done_below);
+        let lost = chunk.entries.iter().filter(|(position, body)| body.counts() && !save.is_done(*position));
         *dropped.by_reason(chunk.reason) += lost.count() as u64;
         dropped.corrupt += chunk.unreadable;
     }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use rusqlite::OptionalExtension;
 
+use crate::queue::ranges::Ranges;
 use crate::queue::types::{Found, Resume};
 use crate::reading::{Body, MessageId, Reading, Uid};
 
 use super::evict::age_us;
 use super::row::{COLUMNS, ChunkRow};
-use super::state::{BOARDS_UPTO, boards_of, ledger_of};
+use super::state::{BOARDS_UPTO, behind_all_done, boards_of, ledger_of, ranges_of};
+use super::totals::stored;
 use super::{BOOTS_PER_BOARD, Store, StoreError, signed, unsigned};
 
 impl Store {
@@ -28,17 +30,16 @@ impl Store {
             .map(|name| self.saved.get(&format!("bridge:{name}")).map_or(start, |v| unsigned(*v).max(start)))
             .collect();
         let behind = last.as_ref().map_or(0, |chunk| chunk.last + 1);
-        let next_position = cursors.iter().copied().fold(behind, u64::max);
-        let stored = match (&first, &last) {
-            (Some(first), Some(last)) => (last.total + first.n).saturating_sub(first.total),
-            _ => 0,
-        };
-        let done = self.counted_below(cursors.iter().copied().min().unwrap_or(0))?;
+        let done: Vec<Ranges> = self.bridges.iter().map(|name| ranges_of(&self.saved, name)).collect();
+        let next_position = behind.max(behind_all_done(&self.saved));
+        let stored = stored(&self.db)?;
+        let counted = self.counted_done(&cursors, &done)?;
         let mut ledger = ledger_of(&self.saved);
-        ledger.accepted += stored.saturating_sub(done);
+        ledger.accepted += stored.saturating_sub(counted);
         Ok(Found {
             next_position,
             cursors,
+            done,
             ledger,
             boards: self.boards(next_position)?,
             on_disk: last.map(|chunk| chunk.last),
@@ -90,33 +91,39 @@ impl Store {
     }
 
     fn end(&self, order: &str) -> Result<Option<End>, StoreError> {
-        let sql = format!("SELECT id, last, n, total, boot, t0 FROM chunk {order}");
+        let sql = format!("SELECT id, last, boot, t0 FROM chunk {order}");
         let row = self.db.prepare_cached(&sql)?.query_row([], |row| {
-            Ok(End {
-                id: unsigned(row.get(0)?),
-                last: unsigned(row.get(1)?),
-                n: unsigned(row.get(2)?),
-                total: unsigned(row.get(3)?),
-                at: (row.get(4)?, row.get(5)?),
-            })
+            Ok(End { id: unsigned(row.get(0)?), last: unsigned(row.get(1)?), at: (row.get(2)?, row.get(3)?) })
         });
         Ok(row.optional()?)
     }
 
-    /// Entries below `position` that count; they can only be in the chunk that holds it and in
-    /// those before it, which a cursor save deletes in the same transaction.
-    fn counted_below(&mut self, position: u64) -> Result<u64, StoreError> {
-        let mut query = self.db.prepare(&format!("SELECT {COLUMNS} FROM chunk WHERE id < ?1 ORDER BY id"))?;
-        let mut rows = query.query([signed(position)])?;
+    /// Entries that count and that all bridges are done with. Chunks with nothing else are deleted in
+    /// the transaction that says so, or soon after it: only those at the ends of what is done are read.
+    fn counted_done(&self, cursors: &[u64], done: &[Ranges]) -> Result<u64, StoreError> {
+        let all = cursors.iter().zip(done).map(|(below, done)| {
+            let mut done = done.clone();
+            done.insert(0, *below);
+            done
+        });
+        let all = all.reduce(|a, b| a.common(&b)).unwrap_or_default();
+        let mut query = self.db.prepare(&format!(
+            "SELECT {COLUMNS} FROM chunk
+             WHERE id >= coalesce((SELECT max(id) FROM chunk WHERE id <= ?1), 0) AND id < ?2 ORDER BY id"
+        ))?;
         let mut count = 0;
-        while let Some(row) = rows.next()? {
-            let chunk = ChunkRow::read(row, self.boot)?;
-            count += if chunk.last < position {
-                chunk.n
-            } else {
-                let entries = chunk.entries.unwrap_or_default();
-                entries.iter().filter(|(p, body)| *p < position && body.counts()).count() as u64
-            };
+        for (start, end) in all.iter() {
+            let mut rows = query.query([signed(start), signed(end)])?;
+            while let Some(row) = rows.next()? {
+                let chunk = ChunkRow::read(row, self.boot)?;
+                count += if chunk.id >= start && chunk.last < end {
+                    chunk.n
+                } else {
+                    let entries = chunk.entries.unwrap_or_default();
+                    let within = |position| (start..end).contains(&position);
+                    entries.iter().filter(|(p, body)| within(*p) && body.counts()).count() as u64
+                };
+            }
         }
         Ok(count)
     }
@@ -127,8 +134,6 @@ impl Store {
 struct End {
     id: u64,
     last: u64,
-    n: u64,
-    total: u64,
     /// Row of its boot, and microseconds of that boot's clock.
     at: (u32, i64),
 }

@@ -3,6 +3,7 @@
 use crate::queue::job::Loaded;
 
 use super::row::{COLUMNS, ChunkRow};
+use super::totals::delete;
 use super::{Store, StoreError, signed};
 
 /// A load gathers chunks until it has so many entries …
@@ -17,7 +18,7 @@ impl Store {
     /// [`StoreError`], see there. A single damaged chunk is none: it is removed and counted.
     pub fn load(&mut self, from: u64) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
-        let mut damaged: Vec<i64> = Vec::new();
+        let mut damaged: Vec<(u64, u64)> = Vec::new();
         {
             // The chunk that holds `from` begins at or before it.
             let mut query = self.db.prepare_cached(&format!(
@@ -39,7 +40,7 @@ impl Store {
                     Err(error) => {
                         tracing::error!(chunk = chunk.id, %error, "damaged chunk removed");
                         loaded.corrupt += chunk.n;
-                        damaged.push(signed(chunk.id));
+                        damaged.push((chunk.id, chunk.n));
                     }
                 }
             }
@@ -50,15 +51,11 @@ impl Store {
         Ok(loaded)
     }
 
-    /// Removes single chunks from between others, and from the totals of all that follow.
-    fn remove(&mut self, chunks: &[i64]) -> Result<(), StoreError> {
+    /// Removes single chunks, by id and what they count, from between others.
+    fn remove(&mut self, chunks: &[(u64, u64)]) -> Result<(), StoreError> {
         let tx = self.db.transaction()?;
-        for id in chunks {
-            tx.execute(
-                "UPDATE chunk SET total = total - (SELECT n FROM chunk WHERE id = ?1) WHERE id >= ?1",
-                [id],
-            )?;
-            tx.execute("DELETE FROM chunk WHERE id = ?1", [id])?;
+        for (id, n) in chunks {
+            delete(&tx, *id, *n)?;
         }
         Ok(tx.commit()?)
     }

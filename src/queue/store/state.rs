@@ -1,16 +1,20 @@
 //! The small tables: `state` (cursors, counters, board numbers) and the present row of `boot`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Transaction, params};
 
 use crate::clock::Offset;
 use crate::queue::job::Marks;
+use crate::queue::ranges::Ranges;
 use crate::queue::types::{Ledger, Resume};
 use crate::reading::Uid;
 use crate::status::Dropped;
 
 use super::{Boot, signed, unsigned};
+
+/// Begins the keys of ranges.
+const DONE: &str = "done:";
 
 /// All readings below the position under this key have their boards' numbers in the table. Those of
 /// later readings follow from the chunks.
@@ -29,20 +33,57 @@ pub(super) fn dropped_state(dropped: &Dropped) -> Vec<(String, i64)> {
 pub(super) fn marks_state(marks: &Marks, bridges: &[String]) -> Vec<(String, i64)> {
     let cursors =
         bridges.iter().zip(&marks.cursors).map(|(name, next)| (format!("bridge:{name}"), signed(*next)));
+    let done = ranges(marks, bridges).map(|(key, end)| (key, signed(end)));
     let boards = marks.boards.iter().flat_map(|boards| {
         let changed = boards.changed.iter();
         let numbers = changed.map(|((uid, boot), resume)| (format!("board:{uid}-{boot:x}"), packed(*resume)));
         numbers.chain([(BOARDS_UPTO.to_owned(), signed(boards.upto))])
     });
-    cursors.chain([("delivered".to_owned(), signed(marks.delivered))]).chain(boards).collect()
+    cursors.chain([("delivered".to_owned(), signed(marks.delivered))]).chain(done).chain(boards).collect()
 }
 
-/// Writes what differs from `saved`; gives what it wrote.
+/// What bridges are done with beyond their cursors: `done:<bridge>:<start>` is where it ends.
+fn ranges(marks: &Marks, bridges: &[String]) -> impl Iterator<Item = (String, u64)> {
+    let done = bridges.iter().zip(&marks.done);
+    done.flat_map(|(name, done)| done.iter().map(move |(start, end)| (format!("{DONE}{name}:{start}"), *end)))
+}
+
+/// Keys of ranges that are there and not in `marks` any more. They are few, see
+/// [`crate::queue::cursor::Cursor::worth_saving`].
+pub(super) fn ranges_over(saved: &BTreeMap<String, i64>, marks: &Marks, bridges: &[String]) -> Vec<String> {
+    let present: BTreeSet<String> = ranges(marks, bridges).map(|(key, _)| key).collect();
+    let of_ours = |key: &String| bridges.iter().any(|name| range_start(key, name).is_some());
+    let known = saved.range(DONE.to_owned()..).map(|(key, _)| key).take_while(|key| key.starts_with(DONE));
+    known.filter(|key| of_ours(key) && !present.contains(*key)).cloned().collect()
+}
+
+fn range_start(key: &str, bridge: &str) -> Option<u64> {
+    key.strip_prefix(DONE)?.strip_prefix(bridge)?.strip_prefix(':')?.parse().ok()
+}
+
+/// What `bridge` is done with beyond its cursor.
+pub(super) fn ranges_of(state: &BTreeMap<String, i64>, bridge: &str) -> Ranges {
+    let known = state.range(DONE.to_owned()..).take_while(|(key, _)| key.starts_with(DONE));
+    known.filter_map(|(key, end)| Some((range_start(key, bridge)?, unsigned(*end)))).collect()
+}
+
+/// Behind all positions that were ever done: no other entry may get one of them, whichever bridge it
+/// was, and whether it is still configured or not.
+pub(super) fn behind_all_done(state: &BTreeMap<String, i64>) -> u64 {
+    let ours = |key: &str| key.starts_with(DONE) || key.starts_with("bridge:");
+    state.iter().filter(|(key, _)| ours(key)).map(|(_, end)| unsigned(*end)).max().unwrap_or(0)
+}
+
+/// Writes what differs from `saved` and deletes what is `over`; gives what it wrote.
 pub(super) fn write_state(
     tx: &Transaction<'_>,
     saved: &BTreeMap<String, i64>,
     mut state: Vec<(String, i64)>,
+    over: &Vec<String>,
 ) -> rusqlite::Result<Vec<(String, i64)>> {
+    for key in over {
+        tx.prepare_cached("DELETE FROM state WHERE key = ?1")?.execute([key])?;
+    }
     state.retain(|(key, value)| saved.get(key) != Some(value));
     let mut write =
         tx.prepare_cached("INSERT INTO state VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2")?;
@@ -88,6 +129,10 @@ fn resume_of(value: i64) -> Resume {
     Resume { next: value as u32, dropped: (value >> 32) as u32 }
 }
 
+/// How far the present boot has come is written down so often, in microseconds: the age of what is
+/// stored is known that well when the power goes.
+pub(super) const REFRESH_US: i64 = 600_000_000;
+
 /// Writes the present boot's row again when it is out of date; gives what it wrote.
 pub(super) fn note_boot(
     tx: &Transaction<'_>,
@@ -96,16 +141,12 @@ pub(super) fn note_boot(
     now: i64,
     offset: Offset,
 ) -> rusqlite::Result<Option<Boot>> {
-    /// The row is out of date when the offset moved by so much, or after so long, in microseconds.
-    const TOLERANCE_US: i64 = 100_000;
-    const REFRESH_US: i64 = 600_000_000;
     let Some(known) = boots.get(&boot) else { return Ok(None) };
-    // An offset from a synchronised clock stays better than one measured after the sync was lost.
-    let offset = if known.offset.synced && !offset.synced { known.offset } else { offset };
-    let moved = (known.offset.us - offset.us).abs() > TOLERANCE_US || known.offset.synced != offset.synced;
-    if !moved && now - known.last_us <= REFRESH_US {
+    let moved = known.offset.replaced_by(offset);
+    if moved.is_none() && now - known.last_us <= REFRESH_US {
         return Ok(None);
     }
+    let offset = moved.unwrap_or(known.offset);
     tx.prepare_cached("UPDATE boot SET offset = ?2, synced = ?3, last = ?4 WHERE id = ?1")?
         .execute(params![boot, offset.us, offset.synced, now])?;
     Ok(Some(Boot { offset, last_us: now }))

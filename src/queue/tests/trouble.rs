@@ -97,7 +97,10 @@ fn who_hears_what_is_safe_keeps_its_readings_itself() {
     // Nothing here may be given up: all of it is somebody's who waits.
     assert_eq!(push_untold(&mut rig, taken), Err(Full));
     assert_eq!(rig.core.status(0).dropped.full, 0);
-    let mut rig = Rig::new(Settings { keep_oldest: true, ..settings }, limits());
+    let mut rig = Rig::new(
+        Settings { keep_oldest: Some(Room { bytes: u64::MAX, readings: None }), ..settings },
+        limits(),
+    );
     let mut taken = 0;
     while push_untold(&mut rig, taken).is_ok() {
         taken += 1;
