@@ -13,7 +13,9 @@ use serialgate::clock::Offset;
 use serialgate::command::say;
 use serialgate::queue::chunk::{self, Boots};
 use serialgate::queue::job::Save;
+use serialgate::queue::ranges::Ranges;
 use serialgate::queue::store::{KernelBoot, Limits, Store};
+use serialgate::queue::types::WhenFull;
 use serialgate::reading::{Body, MessageId, Reading, Stamp, Uid, Value};
 use serialgate::status::Dropped;
 use tempfile::TempDir;
@@ -120,11 +122,17 @@ fn old_pack(entries: &Entries) -> Result<(i64, Vec<u8>)> {
 fn file_bytes(chunks: &[Entries]) -> Result<f64> {
     let dir = TempDir::new()?;
     let path = dir.path().join("queue.db");
-    let limits = Limits { max_bytes: 1 << 30, max_age_us: i64::MAX, keep_oldest: false };
+    let limits = Limits {
+        max_bytes: 1 << 30,
+        max_age_us: i64::MAX,
+        max_readings: None,
+        when_full: WhenFull::DropOldest,
+    };
     let kernel = KernelBoot { uuid: "bench".into(), row: None };
     let mut store = Store::open(&path, &[], limits, &kernel)?;
     for entries in chunks {
-        let save = Save { done_below: 0, dropped: Dropped::default(), marks: None };
+        let save =
+            Save { done_below: 0, done_ahead: Ranges::default(), dropped: Dropped::default(), marks: None };
         store.commit(entries, &save, 0, Offset { us: 0, synced: true })?;
     }
     let readings = chunks.iter().map(Vec::len).sum::<usize>() as f64;

@@ -10,7 +10,9 @@ use serialgate::config::Durability;
 use serialgate::queue::Resume;
 use serialgate::queue::core::COMMITS_PER_SAVE;
 use serialgate::queue::job::{Boards, Marks, Save};
+use serialgate::queue::ranges::Ranges;
 use serialgate::queue::store::{KernelBoot, Limits, Store};
+use serialgate::queue::types::WhenFull;
 use serialgate::reading::{Body, MessageId};
 use serialgate::status::Dropped;
 
@@ -95,7 +97,12 @@ pub(crate) fn fill(dir: &Path, fill: Fill) -> anyhow::Result<()> {
 
 fn fill_unsynced(dir: &Path, fill: Fill) -> anyhow::Result<()> {
     let path = dir.join("queue.db");
-    let limits = Limits { max_bytes: fill.max_size, max_age_us: i64::MAX, keep_oldest: false };
+    let limits = Limits {
+        max_bytes: fill.max_size,
+        max_age_us: i64::MAX,
+        max_readings: None,
+        when_full: WhenFull::DropOldest,
+    };
     let uuid = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
     let mut store = Store::open(&path, &[BRIDGE.to_owned()], limits, &KernelBoot { uuid, row: None })?;
     store.grow_log(&path)?;
@@ -118,13 +125,17 @@ fn fill_unsynced(dir: &Path, fill: Fill) -> anyhow::Result<()> {
             now_us += PERIOD_US;
         }
         commits += 1;
-        let marks = (commits % COMMITS_PER_SAVE == 0).then(|| Marks {
-            delete_below: 0,
-            cursors: vec![0],
-            delivered: 0,
-            boards: Some(Boards { changed: std::mem::take(&mut boards), upto: position }),
+        let marks = (commits % COMMITS_PER_SAVE == 0).then(|| {
+            Box::new(Marks {
+                delete_below: 0,
+                delete_within: Vec::new(),
+                cursors: vec![0],
+                done: vec![Vec::new()],
+                delivered: 0,
+                boards: Some(Boards { changed: std::mem::take(&mut boards), upto: position }),
+            })
         });
-        let save = Save { done_below: 0, dropped: Dropped::default(), marks };
+        let save = Save { done_below: 0, done_ahead: Ranges::default(), dropped: Dropped::default(), marks };
         if !store.commit(&entries, &save, now_us, offset)?.evicted.is_empty() {
             break;
         }

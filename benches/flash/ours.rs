@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serialgate::clock::boottime_us;
 use serialgate::config::{self, Durability};
+use serialgate::queue::cursor::Order;
 use serialgate::queue::{Consumer, Outlet, Queue, Ticket};
 use serialgate::reading::Body;
 use serialgate::topic::{Forward, Topics};
@@ -58,7 +59,7 @@ impl Ours {
             max_size,
             ..config::Queue::default()
         };
-        let consumer = Consumer { name: BRIDGE.to_owned(), forward: Forward::Own };
+        let consumer = Consumer { name: BRIDGE.to_owned(), forward: Forward::Own, order: Order::Oldest };
         let queue = Queue::open(&config, Topics::new("serialgate", "bench"), vec![consumer])?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         Ok(Self { outlet: queue.outlet(0), queue, runtime, in_flight: VecDeque::new() })
