@@ -33,9 +33,10 @@ test: ## Install what is needed, then check format, lints and all tests
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
 
-bench: ## Measure latency, CPU, memory and writes; about five minutes; writes docs/benchmarks.md
+bench: ## Measure latency, CPU, memory, writes to flash (as root); ten minutes; writes docs/benchmarks.md
 	scripts/setup test
 	$(CARGO) bench --locked --bench live -- --write docs/benchmarks.md
+	$(CARGO) bench --locked --bench flash -- --write docs/benchmarks.md
 
 fmt: ## Format all code
 	$(CARGO) fmt --all

@@ -1,9 +1,10 @@
-//! What is printed and written: one section with one table per measurement.
+//! The part of the document that this benchmark writes.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::process::Command;
 
-use crate::process::{load, machine};
+use crate::machine::{load, machine};
+use crate::section::Section;
 
 /// What the figures mean.
 const INTRODUCTION: &str = "\
@@ -16,7 +17,7 @@ Figures are `median [least, greatest]` of several runs. They differ from machine
 What pseudo terminals leave out: the time of the bytes on a real line (5 ms for 62 bytes at 115200 baud), and the delay
 of USB adapters (1 to 16 ms).
 
-`make bench` repeats all of this and writes this file; `cargo bench --bench live -- --help` tells how to run a part.";
+`cargo bench --bench live -- --help` tells how to run a part.";
 
 /// The whole document.
 #[derive(Debug)]
@@ -24,14 +25,6 @@ pub(crate) struct Document {
     seconds: u32,
     load_before: f64,
     sections: Vec<Section>,
-}
-
-/// One measurement: words about it, and its table.
-#[derive(Debug)]
-pub(crate) struct Section {
-    title: &'static str,
-    text: String,
-    rows: Vec<Vec<String>>,
 }
 
 impl Document {
@@ -47,7 +40,7 @@ impl Document {
     pub(crate) fn finish(&self) -> anyhow::Result<String> {
         let Self { seconds, load_before, sections } = self;
         let mut text = format!(
-            "# Benchmarks\n\n{INTRODUCTION}\n\n\
+            "## The gateway from outside\n\n{INTRODUCTION}\n\n\
              Serialgate {}; {}; {}.\n\
              Each live run took {seconds} seconds. The machine had other work as well: its load average was \
              {load_before:.1} before and {:.1} at the end; the\nmeasurement itself adds about one.\n",
@@ -69,32 +62,4 @@ fn mosquitto() -> String {
     let output = Command::new("mosquitto").arg("-h").env("PATH", path).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().next().unwrap_or("mosquitto").to_owned()
-}
-
-impl Section {
-    pub(crate) fn new<const N: usize>(title: &'static str, text: impl Into<String>, head: [&str; N]) -> Self {
-        Self { title, text: text.into(), rows: vec![head.map(str::to_owned).into()] }
-    }
-
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
-    }
-}
-
-impl fmt::Display for Section {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## {}\n\n{}\n", self.title, self.text)?;
-        for (index, cells) in self.rows.iter().enumerate() {
-            writeln!(f, "| {} |", cells.join(" | "))?;
-            if index == 0 {
-                writeln!(f, "|{}", "---|".repeat(cells.len()))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a target was met, in a word.
-pub(crate) fn verdict(met: bool) -> String {
-    if met { "met" } else { "**missed**" }.to_owned()
 }

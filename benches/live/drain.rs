@@ -12,9 +12,9 @@ use serialgate::reading::{Body, Reading, Value};
 use serialgate::status::BridgeState;
 use serialgate::topic::{Forward, Topics};
 
-use crate::document::{Section, verdict};
 use crate::players::{Cloud, Gateway, free_port, pause};
 use crate::scratch;
+use crate::section::{Section, verdict};
 use crate::stats::Runs;
 use crate::subscriber::Subscriber;
 

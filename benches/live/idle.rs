@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serialgate::status::BridgeState;
 
-use crate::document::{Section, verdict};
 use crate::lines::Lines;
 use crate::players::{Cloud, Family, Gateway, pause, serialgate, wait_for};
 use crate::process::sleeps;
 use crate::scratch;
-use crate::stats::Short;
+use crate::section::Short;
+use crate::section::{Section, verdict};
 
 const PORTS: usize = 8;
 /// What a start leaves to do is over by then.

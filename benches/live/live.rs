@@ -5,13 +5,14 @@ use std::fmt;
 
 use serialgate::status::BridgeState;
 
-use crate::document::{Section, verdict};
 use crate::idle::wire_boards;
 use crate::lines::Lines;
 use crate::players::{Cloud, Family, Gateway, pause, shell, wait_for};
 use crate::process::Usage;
 use crate::scratch;
-use crate::stats::{Runs, Short, percentile};
+use crate::section::Short;
+use crate::section::{Section, verdict};
+use crate::stats::{Runs, percentile};
 use crate::subscriber::Subscriber;
 
 /// Turns of each contender at each load.

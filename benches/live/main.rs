@@ -5,8 +5,13 @@
 //! lines ──pty──> serialgate, or cat | mosquitto_pub ──MQTT──> mosquitto ──> subscriber
 //!   └───────────── one boot clock: the reading says when it was sent ────────────┘
 //! ```
-//! `make bench` runs it and writes docs/benchmarks.md; `cargo bench --bench live -- --seconds 3` is
+//! `make bench` runs it and writes its part of docs/benchmarks.md; `cargo bench --bench live -- --seconds 3` is
 //! a quick look. What is compared is measured in turns, because a machine is never quite idle.
+
+#[path = "../common/machine.rs"]
+mod machine;
+#[path = "../common/section.rs"]
+mod section;
 
 mod document;
 mod drain;
@@ -39,7 +44,7 @@ struct Args {
     /// Measure only these
     #[arg(long, value_enum)]
     only: Vec<Measure>,
-    /// Write the document to FILE as well
+    /// Write the part of this benchmark to FILE as well
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// What cargo says when it means it
@@ -81,7 +86,7 @@ fn main() -> anyhow::Result<()> {
     let text = document.finish()?;
     say(&text);
     match &args.write {
-        Some(path) => std::fs::write(path, text).with_context(|| path.display().to_string()),
+        Some(path) => section::write_part(path, "live", &text),
         None => Ok(()),
     }
 }

@@ -2,11 +2,11 @@
 
 use serialgate::status::BridgeState;
 
-use crate::document::{Section, verdict};
 use crate::lines::Lines;
 use crate::players::{Gateway, free_port, wait_for};
 use crate::scratch;
-use crate::stats::Short;
+use crate::section::Short;
+use crate::section::{Section, verdict};
 
 const RATE_HZ: u32 = 100;
 const TARGET_CPU_MS: f64 = 200.0;

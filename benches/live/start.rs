@@ -7,11 +7,11 @@ use std::time::Instant;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tempfile::TempDir;
 
-use crate::document::{Section, verdict};
 use crate::drain::fill;
 use crate::lines::Lines;
 use crate::players::{Cloud, Gateway, free_port};
 use crate::scratch;
+use crate::section::{Section, verdict};
 use crate::stats::Runs;
 
 const RUNS: usize = 7;

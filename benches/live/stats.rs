@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::section::Short;
+
 /// Several runs of one measurement: shown as median, least and greatest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs(Vec<f64>);
@@ -40,19 +42,4 @@ impl fmt::Display for Runs {
 pub(crate) fn percentile<T: Copy + Default>(sorted: &[T], p: usize) -> T {
     let rank = (sorted.len() * p).div_ceil(100).saturating_sub(1);
     sorted.get(rank).copied().unwrap_or_default()
-}
-
-/// A number with about three digits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Short(pub(crate) f64);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let decimals = match self.0.abs() {
-            0.0 | 100.0.. => 0,
-            10.0.. => 1,
-            _ => 2,
-        };
-        write!(f, "{:.decimals$}", self.0)
-    }
 }

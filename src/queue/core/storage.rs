@@ -186,7 +186,7 @@ impl<T> Core<T> {
             Outcome::Compacted => {}
             Outcome::Loaded { bridge, loaded } => self.loaded(bridge, loaded, now),
             Outcome::Operated { id, work } => self.operated(id, work, now),
-            Outcome::Failed { job, error } => self.failed(job, error, now),
+            Outcome::Failed { job, error } => self.failed(job, &error, now),
             Outcome::Replaced { job, damage } => {
                 self.undone(job, &damage.reason, now);
                 self.replaced(damage, now);
@@ -203,16 +203,16 @@ impl<T> Core<T> {
         }
     }
 
-    fn failed(&mut self, job: Job, error: String, now: i64) {
+    fn failed(&mut self, job: Job, error: &str, now: i64) {
         match &job {
-            Job::Open | Job::Commit { .. } | Job::Save(_) => self.refused_by_disk(error.clone(), now),
+            Job::Open | Job::Commit { .. } | Job::Save(_) => self.refused_by_disk(error.to_owned(), now),
             Job::Load { .. } => {
-                self.unreadable = Some(Trouble::new(self.unreadable.as_ref(), error.clone(), now));
+                self.unreadable = Some(Trouble::new(self.unreadable.as_ref(), error.to_owned(), now));
             }
             // There is no hurry.
             Job::Compact | Job::Operate { .. } => {}
         }
-        self.undone(job, &error, now);
+        self.undone(job, error, now);
         if self.stopping == Stopping::CommitAll {
             self.stopping = Stopping::Done;
         }
