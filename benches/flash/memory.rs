@@ -82,7 +82,7 @@ impl<'a> Gateway<'a> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match runtime.block_on(control::ask(&self.dir.join("control.sock"), Request::Status))? {
             Response::Status(status) => Ok(*status),
-            Response::Error(error) => bail!(error),
+            other => bail!("{other:?}"),
         }
     }
 
