@@ -12,16 +12,13 @@
 //! [`core`] stands behind a mutex that is held for microseconds, and all SQL runs in one thread of
 //! its own ([`worker`]).
 
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
-use uuid::Uuid;
 
 use crate::clock::{Clock, boottime_us};
-use crate::config;
 use crate::reading::{Body, MessageId, Uid};
 use crate::status;
 use crate::topic::{Forward, Topics};
@@ -41,6 +38,7 @@ pub mod ranges;
 pub mod restore;
 pub mod salvage;
 pub mod schema;
+mod start;
 pub mod store;
 pub mod types;
 pub mod worker;
@@ -53,16 +51,9 @@ pub use self::cursor::Order;
 use self::desk::Replies;
 pub use self::desk::Unanswered;
 pub use self::outlet::Outlet;
-use self::store::{KernelBoot, Limits, StoreError};
+pub use self::start::OpenError;
 pub use self::types::{Full, Resume, Safe, Taken};
-use self::types::{Room, Settings, WhenFull};
-use self::worker::{Place, Worker};
 
-/// What may be held in memory while the disk does not take it, in bytes; a quarter of `max_size` if
-/// that is less, so that it fits in one commit.
-const MEMORY_BYTES: usize = 8 * 1024 * 1024;
-/// With `durability: always`, committed entries that stay in memory for bridges that keep up.
-const CACHE_BYTES: usize = 256 * 1024;
 /// The most bridges there can be: one bit each.
 pub const BRIDGES_MAX: usize = 32;
 
@@ -80,25 +71,6 @@ pub struct Consumer {
     pub order: Order,
 }
 
-/// Why the queue cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The file system does not let us.
-    #[error(
-        "queue file {path}: {error}; check that its directory belongs to the user that runs the gateway and has space, and that \
-         no other program uses the file"
-    )]
-    Refused {
-        /// The file.
-        path: String,
-        /// What was said.
-        error: String,
-    },
-    /// The thread could not be started.
-    #[error("storage thread: {0}")]
-    Thread(io::Error),
-}
-
 /// The handle. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Queue(Arc<Shared>);
@@ -114,6 +86,8 @@ pub(crate) struct Shared {
     clock: Clock,
     tap: Mutex<Option<mpsc::Sender<Arc<Body>>>>,
     worker: Mutex<Option<JoinHandle<()>>>,
+    /// Threads that read damaged files.
+    restorers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -158,85 +132,6 @@ impl Interest {
 }
 
 impl Queue {
-    /// Opens the queue and starts its storage thread. A damaged file is set aside under a new name
-    /// and a new one is begun. Where the disk is full, read-only or broken, the queue begins in
-    /// memory and opens the file as soon as that can be done.
-    ///
-    /// # Errors
-    /// [`OpenError`] when somebody must do something about it.
-    pub fn open(config: &config::Queue, topics: Topics, consumers: Vec<Consumer>) -> Result<Self, OpenError> {
-        let late = config.durability == config::Durability::Late;
-        let limits = Limits {
-            max_bytes: config.max_size,
-            max_age_us: micros(config.max_age),
-            max_readings: config.max_readings,
-            when_full: match config.when_full {
-                config::WhenFull::DropOldest => WhenFull::DropOldest,
-                config::WhenFull::DropNewest => WhenFull::DropNewest,
-                config::WhenFull::Thin => WhenFull::Thin,
-            },
-        };
-        let mut place = Place {
-            path: config.path.clone(),
-            bridges: consumers.iter().map(|consumer| consumer.name.clone()).collect(),
-            limits: limits.clone(),
-            kernel: KernelBoot { uuid: kernel_boot_id(), row: None },
-            clock: Clock::default(),
-        };
-        let interest = Interest { topics, consumers };
-        let event = interest.consumers.iter().enumerate().map(|(index, consumer)| {
-            u32::from(consumer.forward.wants_own(&interest.topics.event())) << index
-        });
-        let settings = Settings {
-            commit_within_us: micros(config.commit_within),
-            commit_first: !late,
-            memory_bytes: MEMORY_BYTES.min(usize::try_from(limits.max_bytes / 4).unwrap_or(MEMORY_BYTES)),
-            cache_bytes: if late { 0 } else { CACHE_BYTES },
-            keep_oldest: (limits.when_full == WhenFull::DropNewest)
-                .then(|| Room { bytes: limits.content_bytes(), readings: limits.max_readings }),
-            event_wants: event.fold(0, |a, b| a | b),
-            live_first: interest.live_first(),
-        };
-        let start = Uuid::new_v4();
-        let now = boottime_us();
-        let (core, opened) = match place.open() {
-            Ok(mut opened) => {
-                let mut core = Core::new(settings, start, std::mem::take(&mut opened.found));
-                if let Some(damage) = opened.damage.clone() {
-                    core.announce_damage(damage, now);
-                }
-                (core, Some(opened))
-            }
-            Err(StoreError::Disk(error) | StoreError::Unreadable(error)) => {
-                tracing::error!(
-                    error,
-                    "the queue file cannot be opened now: readings stay in memory until it can"
-                );
-                (Core::unopened(settings, start, place.bridges.len(), error, now), None)
-            }
-            Err(error) => {
-                return Err(OpenError::Refused {
-                    path: config.path.display().to_string(),
-                    error: error.to_string(),
-                });
-            }
-        };
-        let clock = place.clock.clone();
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State { core, wakes_at: None, replies: Replies::default() }),
-            work: Condvar::new(),
-            news: interest.consumers.iter().map(|_| Notify::new()).collect(),
-            interest,
-            clock,
-            tap: Mutex::new(None),
-            worker: Mutex::new(None),
-        });
-        let worker = Worker::new(opened, place);
-        let handle = worker::spawn(worker, Arc::clone(&shared)).map_err(OpenError::Thread)?;
-        *lock(&shared.worker) = Some(handle);
-        Ok(Self(shared))
-    }
-
     /// The clock that all stamps in this queue follow.
     #[must_use]
     pub fn clock(&self) -> &Clock {
@@ -344,6 +239,10 @@ impl Queue {
         if worker.is_some_and(|worker| worker.join().is_err()) {
             tracing::error!("the storage thread ended with a panic");
         }
+        let restorers = std::mem::take(&mut *lock(&self.0.restorers));
+        if restorers.into_iter().any(|restorer| restorer.join().is_err()) {
+            tracing::error!("the thread that read a damaged file ended with a panic");
+        }
         let readings = self.status().volatile;
         if readings > 0 {
             tracing::error!(
@@ -390,13 +289,4 @@ fn resolve(safe: Vec<(oneshot::Sender<Safe>, Safe)>) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn micros(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn kernel_boot_id() -> String {
-    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    read.map_or_else(|_| Uuid::new_v4().to_string(), |id| id.trim().to_owned())
 }

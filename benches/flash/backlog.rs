@@ -132,7 +132,11 @@ fn fill_unsynced(dir: &Path, fill: Fill) -> anyhow::Result<()> {
                 cursors: vec![0],
                 done: vec![Vec::new()],
                 delivered: 0,
-                boards: Some(Boards { changed: std::mem::take(&mut boards), upto: position }),
+                boards: Some(Boards {
+                    changed: std::mem::take(&mut boards),
+                    upto: position,
+                    salvaged: Vec::new(),
+                }),
             })
         });
         let save = Save { done_below: 0, done_ahead: Ranges::default(), dropped: Dropped::default(), marks };

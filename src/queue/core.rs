@@ -35,7 +35,7 @@ mod salvage;
 mod storage;
 
 use disk::{Disk, Trouble};
-use salvage::Owed;
+use salvage::{Owed, owed_since};
 
 /// Commit as soon as so much is held that was not committed, in bytes.
 pub const COMMIT_BYTES: usize = 64 * 1024;
@@ -129,7 +129,7 @@ impl<T> Core<T> {
             gaps: Gaps::default(),
             refused: BTreeSet::new(),
             deleted: Ranges::default(),
-            owed: Vec::new(),
+            owed: owed_since(found.salvaged),
             disk: Disk::Well,
             unreadable: None,
             disk_last: found.on_disk,

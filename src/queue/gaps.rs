@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::reading::{Body, DeviceName, GapReason, Loss, MessageId, Reading, Stamp, Whose};
+use crate::reading::{Body, DeviceName, Event, EventKind, GapReason, Loss, MessageId, Reading, Stamp, Whose};
 
 /// A cause that was quiet for so long has ended, in microseconds.
 pub const QUIET_US: i64 = 2_000_000;
@@ -41,6 +41,8 @@ enum Count {
     Board(u32),
     /// A start of the daemon.
     Gateway(Uuid),
+    /// Whoever's it was: of an event that was lost itself, which began at this number.
+    Told(u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,22 +75,41 @@ pub struct Gaps {
 }
 
 impl Gaps {
-    /// Adds a lost entry. An event that is lost is no loss of its own.
+    /// Adds a lost entry. An event that is lost is no loss of its own, but the one that it tells of
+    /// must be told once more.
     pub fn add(&mut self, body: &Body, reason: GapReason, now: i64) {
         match body {
             Body::Reading(reading) => {
                 let of = Of::Device(Arc::clone(&reading.device), count_of(reading));
-                self.note(of, reason, Some((reading.seq, reading.at)), 1, now);
+                self.note(of, reason, (reading.seq, Some(reading.at)), 1, now);
             }
-            Body::Message(message) => self.note(Of::Topic(Arc::clone(&message.topic)), reason, None, 1, now),
+            Body::Message(message) => {
+                self.note(Of::Topic(Arc::clone(&message.topic)), reason, (0, None), 1, now);
+            }
+            Body::Event(Event { kind: EventKind::Lost(loss), .. }) => self.tell_again(loss, now),
             Body::Event(_) => {}
+        }
+    }
+
+    fn tell_again(&mut self, loss: &Loss, now: i64) {
+        match &loss.of {
+            Whose::Device { device, from_seq, to_seq } => {
+                let of = Of::Device(Arc::clone(device), Count::Told(*from_seq));
+                let span = loss.span.map_or((None, None), |(from, to)| (Some(from), Some(to)));
+                self.note(of.clone(), loss.reason, (*from_seq, span.0), loss.lost, now);
+                self.note(of, loss.reason, (*to_seq, span.1), 0, now);
+            }
+            Whose::Topic(topic) => {
+                self.note(Of::Topic(Arc::clone(topic)), loss.reason, (0, None), loss.lost, now);
+            }
+            Whose::Unknown => self.add_unknown(loss.lost, loss.reason, now),
         }
     }
 
     /// Adds `lost` entries of which nothing else is known.
     pub fn add_unknown(&mut self, lost: u64, reason: GapReason, now: i64) {
         if lost > 0 {
-            self.note(Of::Unknown, reason, None, lost, now);
+            self.note(Of::Unknown, reason, (0, None), lost, now);
         }
     }
 
@@ -100,12 +121,11 @@ impl Gaps {
         self.open.entry(key).or_insert(Gap { began: now, ended: now, ..gap });
     }
 
-    fn note(&mut self, of: Of, reason: GapReason, place: Option<(u64, Stamp)>, lost: u64, now: i64) {
+    fn note(&mut self, of: Of, reason: GapReason, (seq, at): (u64, Option<Stamp>), lost: u64, now: i64) {
         let mut key = Key { of, reason };
         if self.open.len() >= NAMES_MAX && !self.open.contains_key(&key) {
             key.of = Of::Unknown;
         }
-        let (seq, at) = place.map_or((0, None), |(seq, at)| (seq, Some(at)));
         let span = at.map(|at| (at, at));
         let fresh = Gap { from_seq: seq, to_seq: seq, span, lost: 0, began: now, ended: now };
         let gap = self.open.entry(key).or_insert(fresh);
@@ -205,6 +225,19 @@ mod tests {
 
     fn device(from_seq: u64, to_seq: u64) -> Whose {
         Whose::Device { device: "shed".into(), from_seq, to_seq }
+    }
+
+    #[test]
+    fn an_event_that_is_lost_is_told_again() {
+        let mut gaps = Gaps::default();
+        for i in 0..10 {
+            gaps.add(&reading(1, 5 + i, i64::from(i) * 100), GapReason::Full, 0);
+        }
+        let [told] = &losses(&gaps.take_all())[..] else { panic!("one gap") };
+        let id = MessageId::Gateway { boot: Uuid::nil(), n: 0 };
+        let event = Event { id, at: Stamp::this_boot(0), kind: EventKind::Lost(told.clone()) };
+        gaps.add(&Body::Event(event), GapReason::Expired, 50);
+        assert_eq!(losses(&gaps.take_all()), std::slice::from_ref(told));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::job::Salvaged;
 use super::salvage::{Salvage, Step, Survey};
 use super::store::{self, with_suffix};
 use super::types::{Full, Safe};
-use super::{Shared, Ticket, resolve};
+use super::{Shared, Ticket, lock, resolve};
 
 /// Entries on their way to be safe at a time.
 const AHEAD: usize = 4096;
@@ -51,11 +51,18 @@ pub struct Damaged {
 }
 
 /// Starts a thread for `damaged`.
-pub(crate) fn spawn(damaged: Damaged, shared: Arc<Shared>, bridges: Vec<String>, boot: String) {
+pub(crate) fn spawn(damaged: Damaged, shared: &Arc<Shared>, bridges: Vec<String>, boot: String) {
     let path = damaged.path.clone();
-    let run = move || Restorer { damaged, shared, ahead: VecDeque::new(), recovered: 0 }.run(&bridges, &boot);
-    if let Err(error) = std::thread::Builder::new().name("salvage".into()).spawn(run) {
-        tracing::error!(%error, path = %path.display(), "no thread to read the damaged file");
+    let of_thread = Arc::clone(shared);
+    let run = move || {
+        let restorer = Restorer { damaged, shared: of_thread, ahead: VecDeque::new(), recovered: 0 };
+        restorer.run(&bridges, &boot);
+    };
+    match std::thread::Builder::new().name("salvage".into()).spawn(run) {
+        Ok(thread) => lock(&shared.restorers).push(thread),
+        Err(error) => {
+            tracing::error!(%error, path = %path.display(), "no thread to read the damaged file");
+        }
     }
 }
 

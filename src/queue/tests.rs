@@ -18,6 +18,7 @@ use super::store::{Done, KernelBoot, Limits, Store};
 use super::types::{File, Full, Resume, Room, Safe, Settings, WhenFull};
 use super::*;
 use crate::clock::{Clock, Offset, Wall};
+use crate::config;
 use crate::reading::{
     EventKind, GapReason, Loss, Message, MessageId, Properties, Reading, Stamp, Value, Whose,
 };

@@ -130,6 +130,8 @@ pub struct Found {
     pub boards: BTreeMap<(Uid, u32), Resume>,
     /// The highest position in a chunk, while there is one.
     pub on_disk: Option<u64>,
+    /// How far damaged files had been read, by their paths.
+    pub salvaged: Vec<(String, u64)>,
 }
 
 /// Positions from here on are for the time in which nobody knows what stands in the file. They lie

@@ -174,7 +174,7 @@ impl Worker {
     fn read_damaged(&mut self, shared: &Arc<Shared>) {
         for damaged in self.damaged.drain(..) {
             let (bridges, boot) = (self.place.bridges.clone(), self.place.kernel.uuid.clone());
-            restore::spawn(damaged, Arc::clone(shared), bridges, boot);
+            restore::spawn(damaged, shared, bridges, boot);
         }
     }
 

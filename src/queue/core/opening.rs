@@ -7,6 +7,7 @@ use crate::queue::types::{Found, Safe};
 use crate::reading::EventKind;
 
 use super::disk::Disk;
+use super::salvage::owed_since;
 use super::{COMMITS_PER_SAVE, Core, cursors_of};
 
 impl<T> Core<T> {
@@ -30,6 +31,7 @@ impl<T> Core<T> {
         self.boards_unsaved.append(&mut self.boards);
         self.boards = found.boards;
         self.boards.extend(self.boards_unsaved.clone());
+        self.owed.extend(owed_since(found.salvaged));
         self.disk_last = found.on_disk;
         self.disk = Disk::Well;
         self.save_by(now);

@@ -18,15 +18,35 @@ pub(super) struct Owed {
     path: String,
     /// Readings that waited in it, as far as they are counted.
     readings: u64,
-    /// All bridges were done with what is below this position.
-    done_below: u64,
+    /// What stood below this position is not owed: it was delivered, or has come back.
+    from: u64,
+}
+
+/// Files that had been read so far when the daemon ended.
+pub(super) fn owed_since(salvaged: Vec<(String, u64)>) -> Vec<Owed> {
+    salvaged.into_iter().map(|(path, from)| Owed { path, readings: 0, from }).collect()
 }
 
 impl<T> Core<T> {
     /// A file was set aside in the middle of the work: all that waited in it is owed by it.
     pub(super) fn owe_all_on_disk(&mut self, path: String, done_below: u64) {
         let readings = self.on_disk();
-        self.owed.push(Owed { path, readings, done_below });
+        // A name can come again when an older file has gone.
+        self.owed.retain(|owed| owed.path != path);
+        self.owed.push(Owed { path, readings, from: done_below });
+    }
+
+    /// How far each file has been read. To be saved when all that has come back is durable.
+    pub(super) fn salvaged_so_far(&self) -> Vec<(String, u64)> {
+        self.owed.iter().map(|owed| (owed.path.clone(), owed.from)).collect()
+    }
+
+    fn owed_by(&mut self, path: &str) -> &mut Owed {
+        let index = self.owed.iter().position(|owed| owed.path == path).unwrap_or_else(|| {
+            self.owed.push(Owed { path: path.to_owned(), readings: 0, from: 0 });
+            self.owed.len() - 1
+        });
+        &mut self.owed[index]
     }
 
     /// Readings on disk that somebody waits for.
@@ -61,17 +81,20 @@ impl<T> Core<T> {
         now: i64,
     ) -> Result<bool, Full> {
         let no_room = self.is_stopping() || !self.held.has_room(&body, self.settings.memory_bytes);
-        let owed = self.owed.iter_mut().find(|owed| owed.path == path);
-        if wants == 0 || owed.as_ref().is_some_and(|owed| position < owed.done_below) {
+        let owed = self.owed_by(path);
+        if wants == 0 || position < owed.from {
             return Ok(false);
         }
         if no_room {
             return Err(Full);
         }
+        // They come in rising order.
+        owed.from = position + 1;
         if body.counts() {
-            match owed {
-                Some(owed) if owed.readings > 0 => owed.readings -= 1,
-                _ => self.ledger.accepted += 1,
+            if owed.readings > 0 {
+                owed.readings -= 1;
+            } else {
+                self.ledger.accepted += 1;
             }
         }
         // Its number is an old one: the boards' numbers must be saved with it, lest they be taken
@@ -84,8 +107,9 @@ impl<T> Core<T> {
     /// The damaged file has given all that it can. Gives how many readings are lost with it.
     pub fn salvaged(&mut self, salvaged: Salvaged, now: i64) -> u64 {
         let Salvaged { path, recovered, missing } = salvaged;
-        let owed = self.owed.iter().position(|owed| owed.path == path);
-        let owed = owed.map_or(0, |index| self.owed.swap_remove(index).readings);
+        // Read to its end: nothing is to be remembered of it.
+        let owed = std::mem::take(&mut self.owed_by(&path).readings);
+        self.owed_by(&path).from = 0;
         // What it is known to have lost beyond what was owed was accepted by an earlier run.
         let lost = owed.max(missing);
         self.ledger.accepted += lost - owed;

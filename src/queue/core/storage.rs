@@ -117,7 +117,8 @@ impl<T> Core<T> {
         let boards = boards.then(|| {
             self.unsaved_commits = 0;
             self.boards_upto = self.held.end();
-            Boards { changed: std::mem::take(&mut self.boards_unsaved), upto: self.boards_upto }
+            let changed = std::mem::take(&mut self.boards_unsaved);
+            Boards { changed, upto: self.boards_upto, salvaged: self.salvaged_so_far() }
         });
         let marks = Marks {
             delete_below: outline.done_below.min(self.boards_upto),

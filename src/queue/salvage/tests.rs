@@ -106,7 +106,8 @@ fn counted(entries: &Entries) -> u64 {
 }
 
 fn save(cursor: u64, next: u32) -> Save {
-    let boards = Boards { changed: [((uid(), 7), Resume { next, dropped: 0 })].into(), upto: 0 };
+    let boards =
+        Boards { changed: [((uid(), 7), Resume { next, dropped: 0 })].into(), upto: 0, salvaged: Vec::new() };
     let marks = Marks {
         delete_below: cursor,
         delete_within: Vec::new(),

@@ -12,7 +12,7 @@ use crate::reading::{Body, MessageId, Reading, Uid};
 use super::append::row_of;
 use super::evict::age_us;
 use super::row::{COLUMNS, ChunkRow};
-use super::state::{BOARDS_UPTO, behind_all_done, boards_of, ledger_of, ranges_of};
+use super::state::{BOARDS_UPTO, behind_all_done, boards_of, ledger_of, ranges_of, salvaged};
 use super::totals::stored;
 use super::{BOOTS_PER_BOARD, Store, StoreError, signed, unsigned};
 
@@ -43,6 +43,7 @@ impl Store {
             done,
             ledger,
             boards: self.boards(next_position)?,
+            salvaged: salvaged(&self.saved),
             on_disk: last.map(|chunk| chunk.last),
         })
     }

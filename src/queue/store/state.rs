@@ -13,6 +13,8 @@ use crate::status::Dropped;
 
 use super::{Boot, signed, unsigned};
 
+/// Begins the keys that tell how far a damaged file has been read; its path follows.
+const SALVAGED: &str = "salvage:";
 /// Begins the keys of ranges.
 const DONE: &str = "done:";
 
@@ -39,7 +41,9 @@ pub(super) fn marks_state(marks: &Marks, bridges: &[String]) -> Vec<(String, i64
     let boards = marks.boards.iter().flat_map(|boards| {
         let changed = boards.changed.iter();
         let numbers = changed.map(|((uid, boot), resume)| (format!("board:{uid}-{boot:x}"), packed(*resume)));
-        numbers.chain([(BOARDS_UPTO.to_owned(), signed(boards.upto))])
+        let salvaged = boards.salvaged.iter();
+        let salvaged = salvaged.map(|(path, position)| (format!("{SALVAGED}{path}"), signed(*position)));
+        numbers.chain([(BOARDS_UPTO.to_owned(), signed(boards.upto))]).chain(salvaged)
     });
     cursors.chain([("delivered".to_owned(), signed(marks.delivered))]).chain(done).chain(boards).collect()
 }
@@ -67,6 +71,12 @@ fn range_start(key: &str, bridge: &str) -> Option<u64> {
 pub(super) fn ranges_of(state: &BTreeMap<String, i64>, bridge: &str) -> Ranges {
     let known = state.range(DONE.to_owned()..).take_while(|(key, _)| key.starts_with(DONE));
     known.filter_map(|(key, end)| Some((range_start(key, bridge)?, unsigned(*end)))).collect()
+}
+
+/// How far damaged files have been read, by their paths.
+pub(super) fn salvaged(state: &BTreeMap<String, i64>) -> Vec<(String, u64)> {
+    let known = state.iter().filter_map(|(key, value)| Some((key.strip_prefix(SALVAGED)?, unsigned(*value))));
+    known.filter(|(_, position)| *position > 0).map(|(path, position)| (path.to_owned(), position)).collect()
 }
 
 /// Behind all positions that were ever done: no other entry may get one of them, whichever bridge it
