@@ -108,6 +108,8 @@ pub struct Core<T> {
 enum Stopping {
     No,
     CommitAll,
+    /// Once more, to tell what the commit before has cost.
+    CommitLast,
     Done,
 }
 
@@ -260,6 +262,11 @@ impl<T> Core<T> {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping != Stopping::No
+    }
+
+    /// Whether the last commits are to be done.
+    fn is_closing(&self) -> bool {
+        matches!(self.stopping, Stopping::CommitAll | Stopping::CommitLast)
     }
 
     /// The storage thread is gone: nothing becomes safe any more, and who waits for it must hear so.

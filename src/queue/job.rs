@@ -92,7 +92,7 @@ pub struct Boards {
     pub changed: BTreeMap<(Uid, u32), Resume>,
     /// The numbers are those of all readings below this position.
     pub upto: u64,
-    /// How far damaged files have been read: what stood in them below these positions has come back.
+    /// How far damaged files have been read, by their names: what stood in them below these positions has come back.
     pub salvaged: Vec<(String, u64)>,
 }
 

@@ -193,13 +193,19 @@ impl Restorer {
         resolve(safe);
         self.shared.call_bridges();
         tracing::info!(path, recovered = self.recovered, lost, "damaged queue file read to its end");
-        if let Err(error) = self.mark() {
-            tracing::warn!(%error, path, "cannot mark the damaged file as read: the next start reads it again");
+        match self.mark() {
+            // Only now may be forgotten how far it was read.
+            Ok(()) => self.shared.state().core.forget_salvaged(&path, boottime_us()),
+            Err(error) => {
+                tracing::warn!(%error, path, "cannot mark the damaged file as read: the next start looks again");
+            }
         }
     }
 
     fn mark(&self) -> io::Result<()> {
-        fs::File::create(with_suffix(&self.damaged.path, MARK))?.sync_all()
+        let mark = with_suffix(&self.damaged.path, MARK);
+        fs::File::create(&mark)?.sync_all()?;
+        store::folder::sync_of(&mark)
     }
 
     fn name(&self) -> String {

@@ -130,7 +130,7 @@ pub struct Found {
     pub boards: BTreeMap<(Uid, u32), Resume>,
     /// The highest position in a chunk, while there is one.
     pub on_disk: Option<u64>,
-    /// How far damaged files had been read, by their paths.
+    /// How far damaged files had been read, by their names.
     pub salvaged: Vec<(String, u64)>,
 }
 

@@ -62,7 +62,7 @@ impl<T> Core<T> {
     /// The file was damaged and a new one was begun: what was only in the old one must be salvaged.
     pub(super) fn replaced(&mut self, damage: Damage, now: i64) {
         let done_below = self.cursors.iter().map(Cursor::prefix).min().unwrap_or(0);
-        self.owe_all_on_disk(damage.path.clone(), done_below);
+        self.owe_all_on_disk(&damage.path, done_below);
         self.begin_anew(now);
         self.announce_damage(damage, now);
     }

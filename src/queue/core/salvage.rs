@@ -9,41 +9,47 @@ use crate::queue::job::Salvaged;
 use crate::queue::types::{Full, Ledger, Resume};
 use crate::reading::{Body, EventKind, Uid};
 
-use super::{COMMITS_PER_SAVE, Core};
+use super::{COMMITS_PER_SAVE, Core, SAVE_WITHIN_US};
 
 /// What a damaged file still owes us.
 #[derive(Debug)]
 pub(super) struct Owed {
-    /// Where it is now.
-    path: String,
+    /// Its present name. The folder may be moved while the daemon is down.
+    name: String,
     /// Readings that waited in it, as far as they are counted.
     readings: u64,
     /// What stood below this position is not owed: it was delivered, or has come back.
     from: u64,
 }
 
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 /// Files that had been read so far when the daemon ended.
 pub(super) fn owed_since(salvaged: Vec<(String, u64)>) -> Vec<Owed> {
-    salvaged.into_iter().map(|(path, from)| Owed { path, readings: 0, from }).collect()
+    salvaged.into_iter().map(|(name, from)| Owed { name, readings: 0, from }).collect()
 }
 
 impl<T> Core<T> {
     /// A file was set aside in the middle of the work: all that waited in it is owed by it.
-    pub(super) fn owe_all_on_disk(&mut self, path: String, done_below: u64) {
+    pub(super) fn owe_all_on_disk(&mut self, path: &str, done_below: u64) {
         let readings = self.on_disk();
         // A name can come again when an older file has gone.
-        self.owed.retain(|owed| owed.path != path);
-        self.owed.push(Owed { path, readings, from: done_below });
+        let name = name_of(path);
+        self.owed.retain(|owed| owed.name != name);
+        self.owed.push(Owed { name: name.to_owned(), readings, from: done_below });
     }
 
     /// How far each file has been read. To be saved when all that has come back is durable.
     pub(super) fn salvaged_so_far(&self) -> Vec<(String, u64)> {
-        self.owed.iter().map(|owed| (owed.path.clone(), owed.from)).collect()
+        self.owed.iter().map(|owed| (owed.name.clone(), owed.from)).collect()
     }
 
     fn owed_by(&mut self, path: &str) -> &mut Owed {
-        let index = self.owed.iter().position(|owed| owed.path == path).unwrap_or_else(|| {
-            self.owed.push(Owed { path: path.to_owned(), readings: 0, from: 0 });
+        let name = name_of(path);
+        let index = self.owed.iter().position(|owed| owed.name == name).unwrap_or_else(|| {
+            self.owed.push(Owed { name: name.to_owned(), readings: 0, from: 0 });
             self.owed.len() - 1
         });
         &mut self.owed[index]
@@ -104,12 +110,16 @@ impl<T> Core<T> {
         Ok(true)
     }
 
+    /// The file at `path` is marked as read to its end: nothing is to be remembered of it.
+    pub fn forget_salvaged(&mut self, path: &str, now: i64) {
+        self.owed_by(path).from = 0;
+        self.save_by(now + SAVE_WITHIN_US);
+    }
+
     /// The damaged file has given all that it can. Gives how many readings are lost with it.
     pub fn salvaged(&mut self, salvaged: Salvaged, now: i64) -> u64 {
         let Salvaged { path, recovered, missing } = salvaged;
-        // Read to its end: nothing is to be remembered of it.
         let owed = std::mem::take(&mut self.owed_by(&path).readings);
-        self.owed_by(&path).from = 0;
         // What it is known to have lost beyond what was owed was accepted by an earlier run.
         let lost = owed.max(missing);
         self.ledger.accepted += lost - owed;

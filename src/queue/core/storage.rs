@@ -17,7 +17,7 @@ use super::{
 impl<T> Core<T> {
     /// When the storage thread must look again, operators left aside; `None` for never.
     pub(super) fn due_at(&self) -> Option<i64> {
-        if self.stopping == Stopping::CommitAll {
+        if self.is_closing() {
             return Some(i64::MIN);
         }
         match &self.disk {
@@ -74,11 +74,11 @@ impl<T> Core<T> {
     fn due_job(&mut self, now: i64) -> Option<Job> {
         let due = |at: Option<i64>| at.is_some_and(|at| at <= now);
         if let Disk::Unopened(trouble) = &self.disk {
-            let open = self.stopping == Stopping::CommitAll || trouble.retry_at <= now;
+            let open = self.is_closing() || trouble.retry_at <= now;
             return open.then_some(Job::Open);
         }
-        let write = self.stopping == Stopping::CommitAll || due(self.write_due());
-        let commit = self.stopping == Stopping::CommitAll
+        let write = self.is_closing() || due(self.write_due());
+        let commit = self.is_closing()
             || due(self.held.first_deadline())
             || self.held.volatile_bytes() >= COMMIT_BYTES
             || self.hurries();
@@ -103,7 +103,7 @@ impl<T> Core<T> {
     fn save_with_commit(&mut self, now: i64) -> Save {
         let marks = self.save_due.is_some_and(|due| due <= now)
             || self.unsaved_commits >= COMMITS_PER_SAVE
-            || self.stopping == Stopping::CommitAll;
+            || self.is_closing();
         self.unsaved_commits += 1;
         // Once it is written, all that the boards' numbers speak of is durable.
         if marks { self.save(true) } else { Save { marks: None, ..self.outline() } }
@@ -171,12 +171,16 @@ impl<T> Core<T> {
                 self.full = full;
                 self.disk_last = last;
                 self.commits += 1;
+                let costs = !evicted.is_empty();
                 self.forget(evicted, now);
                 let (safe, keep) = (&mut self.safe, self.settings.cache_bytes);
                 self.held.written(self.committing, keep, |ticket| safe.push((ticket, Safe::Durable)));
-                if self.stopping == Stopping::CommitAll {
-                    self.stopping = Stopping::Done;
-                }
+                self.stopping = match self.stopping {
+                    // The last commit has cost something: that must be told yet.
+                    Stopping::CommitAll if costs => Stopping::CommitLast,
+                    Stopping::CommitAll | Stopping::CommitLast => Stopping::Done,
+                    stopping => stopping,
+                };
             }
             Outcome::Saved { last, evicted, full } => {
                 self.disk = Disk::Well;
@@ -214,7 +218,7 @@ impl<T> Core<T> {
             Job::Compact | Job::Operate { .. } => {}
         }
         self.undone(job, error, now);
-        if self.stopping == Stopping::CommitAll {
+        if self.is_closing() {
             self.stopping = Stopping::Done;
         }
     }
@@ -292,7 +296,7 @@ impl<T> Core<T> {
 
     /// Queues what is to be told by now of losses; before the end, everything.
     fn tell_gaps(&mut self, now: i64) {
-        let all = self.stopping == Stopping::CommitAll;
+        let all = self.is_closing();
         let due = if all { self.gaps.take_all() } else { self.gaps.take_due(now) };
         for untold in due {
             if !self.announce(EventKind::Lost(untold.loss()), now) {

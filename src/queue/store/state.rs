@@ -13,7 +13,7 @@ use crate::status::Dropped;
 
 use super::{Boot, signed, unsigned};
 
-/// Begins the keys that tell how far a damaged file has been read; its path follows.
+/// Begins the keys that tell how far a damaged file has been read; its name follows.
 const SALVAGED: &str = "salvage:";
 /// Begins the keys of ranges.
 const DONE: &str = "done:";
@@ -73,7 +73,7 @@ pub(super) fn ranges_of(state: &BTreeMap<String, i64>, bridge: &str) -> Ranges {
     known.filter_map(|(key, end)| Some((range_start(key, bridge)?, unsigned(*end)))).collect()
 }
 
-/// How far damaged files have been read, by their paths.
+/// How far damaged files have been read, by their names.
 pub(super) fn salvaged(state: &BTreeMap<String, i64>) -> Vec<(String, u64)> {
     let known = state.iter().filter_map(|(key, value)| Some((key.strip_prefix(SALVAGED)?, unsigned(*value))));
     known.filter(|(_, position)| *position > 0).map(|(path, position)| (path.to_owned(), position)).collect()
