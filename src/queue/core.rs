@@ -45,7 +45,7 @@ pub const SAVE_AFTER: u32 = 500;
 /// Save cursors so long after an acknowledgement of an entry on disk, in microseconds.
 pub const SAVE_WITHIN_US: i64 = 5_000_000;
 /// Save counters and board numbers so long after they changed, in microseconds.
-pub const SAVE_IDLE_US: i64 = 60_000_000;
+pub const SAVE_IDLE_US: i64 = 600_000_000;
 /// With `when_full: drop_newest`, events may take so much more than readings, in bytes: they tell of
 /// what is dropped.
 pub const EVENT_BYTES: u64 = 16 * 1024;
