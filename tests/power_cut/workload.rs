@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serialgate::config;
+use serialgate::queue::core::SAVE_WITHIN_US;
 use serialgate::queue::{Consumer, Order, Outlet, Queue, Safe, Taken, Ticket};
 use serialgate::reading::{
     Body, EventKind, Loss, Message, MessageId, Properties, Reading, Uid, Value, Whose,
@@ -385,7 +386,7 @@ impl Site {
         }
         let before = self.recorder.writes();
         self.acknowledge(bridge, 0);
-        time::advance(1_100_000);
+        time::advance(SAVE_WITHIN_US + 100_000);
         // The storage thread sleeps, on a clock that stands. Being asked for a load wakes it.
         self.rewind(bridge);
         self.take(bridge, 1).await;
