@@ -149,9 +149,7 @@ impl Queue {
     pub fn push(&self, body: Body) {
         let body = Arc::new(body);
         if self.admit(&body, None).is_err() {
-            let mut state = self.0.state();
-            state.core.refuse(&body, boottime_us());
-            self.0.call_worker(&mut state);
+            self.0.change(|core| core.refuse(&body, boottime_us()));
         }
         self.copy_to_tap(&body);
     }
@@ -170,12 +168,7 @@ impl Queue {
 
     fn admit(&self, body: &Arc<Body>, ticket: Option<oneshot::Sender<Safe>>) -> Result<(), Full> {
         let wants = self.0.interest.wants(body);
-        let mut state = self.0.state();
-        state.core.push(Arc::clone(body), wants, ticket, boottime_us())?;
-        self.0.call_worker(&mut state);
-        let safe = state.core.take_safe();
-        drop(state);
-        resolve(safe);
+        self.0.change(|core| core.push(Arc::clone(body), wants, ticket, boottime_us()))?;
         if wants != 0 {
             self.0.call_bridges();
         }
@@ -256,6 +249,17 @@ impl Queue {
 impl Shared {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Does `how` to the core, and sees that the storage thread and those who hold tickets hear of it.
+    fn change<R>(&self, how: impl FnOnce(&mut Core<oneshot::Sender<Safe>>) -> R) -> R {
+        let mut state = self.state();
+        let result = how(&mut state.core);
+        self.call_worker(&mut state);
+        let safe = state.core.take_safe();
+        drop(state);
+        resolve(safe);
+        result
     }
 
     /// Waits for a call, but not longer than `at_most`.

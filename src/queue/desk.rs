@@ -9,7 +9,7 @@ use crate::clock::boottime_us;
 use crate::reading::Body;
 
 use super::operate::{Answer, Checked, Reply, Slice, Task, Which};
-use super::{Full, Queue, State, Ticket, resolve};
+use super::{Full, Queue, State, Ticket};
 
 /// Who waits for an answer, by the number of the request.
 pub(crate) type Replies = HashMap<u64, oneshot::Sender<Answer>>;
@@ -97,12 +97,7 @@ impl Queue {
     pub fn import(&self, body: &Arc<Body>) -> Result<(bool, Ticket), Full> {
         let wants = self.0.interest.wants(body);
         let (sender, ticket) = oneshot::channel();
-        let mut state = self.0.state();
-        state.core.import(Arc::clone(body), wants, sender, boottime_us())?;
-        self.0.call_worker(&mut state);
-        let safe = state.core.take_safe();
-        drop(state);
-        resolve(safe);
+        self.0.change(|core| core.import(Arc::clone(body), wants, sender, boottime_us()))?;
         if wants != 0 {
             self.0.call_bridges();
         }

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use crate::clock::boottime_us;
 use crate::reading::{Body, Epoch};
 
+use super::Shared;
 use super::core::Core;
 use super::types::{Safe, Taken};
-use super::{Shared, resolve};
 
 /// A bridge's side of the queue.
 #[derive(Debug)]
@@ -68,12 +68,7 @@ impl Outlet {
     }
 
     fn settle(&self, how: impl FnOnce(&mut Core<oneshot::Sender<Safe>>)) {
-        let mut state = self.shared.state();
-        how(&mut state.core);
-        self.shared.call_worker(&mut state);
-        let safe = state.core.take_safe();
-        drop(state);
-        resolve(safe);
+        self.shared.change(how);
     }
 
     /// The connection is gone: hand out again what was not done.

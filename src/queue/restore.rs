@@ -23,7 +23,7 @@ use super::job::Salvaged;
 use super::salvage::{Salvage, Step, Survey};
 use super::store::{self, with_suffix};
 use super::types::{Full, Safe};
-use super::{Shared, Ticket, lock, resolve};
+use super::{Shared, Ticket, lock};
 
 /// Entries on their way to be safe at a time.
 const AHEAD: usize = 4096;
@@ -162,12 +162,8 @@ impl Restorer {
     fn try_restore(&self, position: u64, body: &Arc<Body>) -> Result<Option<Ticket>, Full> {
         let wants = self.shared.interest.wants(body);
         let (sender, ticket): (oneshot::Sender<Safe>, _) = oneshot::channel();
-        let name = self.name();
-        let mut state = self.shared.state();
-        let entry = (position, Arc::clone(body));
-        let taken = state.core.restore(&name, entry, wants, sender, boottime_us())?;
-        self.shared.call_worker(&mut state);
-        drop(state);
+        let (name, entry) = (self.name(), (position, Arc::clone(body)));
+        let taken = self.shared.change(|core| core.restore(&name, entry, wants, sender, boottime_us()))?;
         self.shared.call_bridges();
         Ok(taken.then_some(ticket))
     }
@@ -185,17 +181,12 @@ impl Restorer {
     fn finish(&self, missing: u64) {
         let path = self.name();
         let salvaged = Salvaged { path: path.clone(), recovered: self.recovered, missing };
-        let mut state = self.shared.state();
-        let lost = state.core.salvaged(salvaged, boottime_us());
-        self.shared.call_worker(&mut state);
-        let safe = state.core.take_safe();
-        drop(state);
-        resolve(safe);
+        let lost = self.shared.change(|core| core.salvaged(salvaged, boottime_us()));
         self.shared.call_bridges();
         tracing::info!(path, recovered = self.recovered, lost, "damaged queue file read to its end");
         match self.mark() {
             // Only now may be forgotten how far it was read.
-            Ok(()) => self.shared.state().core.forget_salvaged(&path, boottime_us()),
+            Ok(()) => self.shared.change(|core| core.forget_salvaged(&path, boottime_us())),
             Err(error) => {
                 tracing::warn!(%error, path, "cannot mark the damaged file as read: the next start looks again");
             }
