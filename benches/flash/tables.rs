@@ -35,7 +35,7 @@ pub(crate) fn rates(costs: &[Cost], targets: &mut Targets) -> Section {
          4 KiB, a row of JSON (97 bytes) per reading, `fsync` as in all builds that do not define `HAVE_FDATASYNC`. Its\n\
          log grows in the first 15 seconds after a start and costs more than later; both are shown. Raw log: the same\n\
          JSON with length and CRC, one `pwrite` and one `fdatasync` per commit into a file that has its size already. With\n\
-         `late` the cloud acknowledges after 20 ms, and nothing is committed; what is written are counters, each minute.",
+         `late` the cloud acknowledges after 20 ms, and nothing is committed; what is written are counters, every ten minutes.",
         ["readings/s", "", "B/reading", "B/commit", "flushes/commit", "readings/commit", "x raw log"],
     );
     for rate in RATES {

@@ -121,15 +121,15 @@ pub fn prepare(db: &Connection) -> Result<(), SchemaError> {
     }
 }
 
-/// Brings the write-ahead log to its full size, once.
-pub fn grow_log(db: &Connection, log_pages: u64, present_bytes: u64) -> rusqlite::Result<()> {
+/// Brings the write-ahead log to its full size, once. `false`: it had it.
+pub fn grow_log(db: &Connection, log_pages: u64, present_bytes: u64) -> rusqlite::Result<bool> {
     let bytes = log_pages * u64::from(PAGE_BYTES);
     if present_bytes >= bytes {
-        return Ok(());
+        return Ok(false);
     }
     db.execute_batch(&format!(
         "BEGIN IMMEDIATE; CREATE TABLE filler(data BLOB); INSERT INTO filler VALUES(zeroblob({bytes}));
          DROP TABLE filler; COMMIT;"
     ))?;
-    db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
+    db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(true))
 }

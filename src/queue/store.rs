@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use crate::clock::Offset;
 use crate::reading::Body;
 
+use super::core::COMPACT_CONTENT;
 use super::job::{Evicted, Save};
 use super::schema::{self, PAGE_BYTES};
 use super::types::WhenFull;
@@ -170,7 +171,9 @@ impl Store {
     /// [`StoreError`], see there.
     pub fn grow_log(&self, path: &Path) -> Result<(), StoreError> {
         let present = fs::metadata(with_suffix(path, "-wal")).map_or(0, |meta| meta.len());
-        Ok(schema::grow_log(&self.db, schema::log_pages(self.limits.max_bytes), present)?)
+        let grown = schema::grow_log(&self.db, schema::log_pages(self.limits.max_bytes), present)?;
+        // What filled the log has left as much unused room in the file.
+        if grown && self.used_bytes()? <= COMPACT_CONTENT { self.compact() } else { Ok(()) }
     }
 
     /// The present boot's row.
