@@ -6,9 +6,12 @@
 //! [`source`] gives the versions of a page, [`survey`] what the small tables say.
 //!
 //! Pages that are free or outdated hold rows that were delivered or given up long ago. Three witnesses
-//! speak of that: the bridges' cursors, the left edge of the chunk table, and the freelist with the
-//! log. Each of them may be damaged, so it takes two to call a row old; except for cursors that stand in
-//! a frame whose check sum is right.
+//! speak of that: what the bridges are done with, the chunk table's tree, which does not lead to the row,
+//! and the freelist with the log. Each of them may be damaged, so it takes two to call a row old; except
+//! for what is done by frames whose check sums are right.
+//!
+//! A row grows for a while: each version holds all that the one before it did. So where the newest one
+//! is damaged, an older one gives the beginning.
 //!
 //! Two passes: over both files for the places of rows, then from row to row in rising order of their
 //! positions. Memory is bounded: places of a limited number of rows, and the content of one.
@@ -21,6 +24,8 @@ use std::time::UNIX_EPOCH;
 use crate::reading::{Body, Epoch, Stamp};
 
 use super::chunk::{self, Boots};
+use super::ranges::Ranges;
+use super::store;
 
 pub mod index;
 pub mod log;
@@ -69,7 +74,8 @@ pub struct Counts {
     /// Entries in them that count in the ledger.
     pub readings: u64,
     /// Entries that are missing for sure: so many more were stored. What was lost before the first
-    /// and behind the last row of which anything is left is not known.
+    /// and behind the last row of which anything is left is not known. Where the file's note of what was
+    /// taken out on purpose is lost, such entries may be among them.
     pub missing: u64,
     /// Places between two chunks where it cannot be told how many are missing.
     pub gaps: u64,
@@ -161,7 +167,8 @@ impl Salvage {
         Counts { missing: self.tally.missing(), gaps: self.tally.gaps(), ..self.counts }
     }
 
-    /// Works a little: reads at most [`source::READ_BYTES`] in search of rows, or one chunk. After
+    /// Works a little: reads at most [`source::READ_BYTES`] in search of rows, or one chunk and the few
+    /// versions of it that are remembered. After
     /// [`Step::End`] there is only that.
     pub fn step(&mut self) -> Step {
         match std::mem::replace(&mut self.stage, Stage::Over) {
@@ -211,6 +218,9 @@ impl Salvage {
         };
         if matches!(self.stage, Stage::Give) && self.survey.is_none() {
             let survey = self.small.survey(&self.bridges, self.written_us, &self.this_boot);
+            if let Some(removed) = survey.state.get(store::REMOVED).and_then(|n| u64::try_from(*n).ok()) {
+                self.tally.removed(removed);
+            }
             self.survey = Some(survey.clone());
             return Step::Surveyed(survey);
         }
@@ -250,61 +260,98 @@ impl Salvage {
         if self.survey.is_none() {
             self.small.committed(head.boot, head.t1);
         }
-        let rank = self.source.rank(image);
-        self.index.insert(head.first, Sighting { image, at, live, newest, rank });
+        let amid = self.source.is_amid(image);
+        let credible = amid || self.source.is_credible(image);
+        let rank = self.source.rank_inside(image);
+        self.index.insert(head.first, Sighting { image, at, live, newest, amid, credible, rank });
     }
 
-    /// The next row, if it can be read.
+    /// The next row, if it can be read: its newest version, or else an older one. A row grows, so an
+    /// older one is its beginning.
     fn give(&mut self) -> Step {
         let Some((first, copies)) = self.index.pop() else {
             self.stage = if self.index.begin_again() { Stage::Scan(Image::Page(1)) } else { Stage::Over };
             return Step::Working;
         };
         self.stage = Stage::Give;
+        if self.given.is_some_and(|given| first <= given) {
+            return Step::Working;
+        }
         let live = copies.iter().any(|copy| copy.live);
+        let gone = self.oldest.is_some_and(|oldest| first < oldest) || (!live && self.is_gone(first));
         let mut seen = None;
         for copy in copies {
             let bytes = self.source.read(copy.image);
             let Some((head, payload)) = page::chunk_cell(&bytes, usize::from(copy.at)) else { continue };
-            if self.given.is_some_and(|given| first <= given) {
-                return Step::Working;
-            }
-            if self.is_old(&head, live) {
-                self.counts.old += 1;
+            if self.is_old(&head, live, gone) {
+                self.pass_by(&head, live, seen);
                 return Step::Working;
             }
             let entries = self.source.follow(copy.image, &payload, |row| unpack(&head, row));
-            if let Some(entries) = entries {
-                return self.chunk(&head, &copy, entries);
+            // What was read knows better where it ends.
+            let last =
+                entries.as_ref().and_then(|entries| entries.last()).map_or(head.last, |(last, _)| *last);
+            let head = ChunkHead { last, ..head };
+            match entries {
+                // After a crash positions are given again: what was never committed gives way. And so does
+                // what was rewritten as another row, with its older versions.
+                Some(_) if self.index.has_better(head.last, &copy) => return Step::Working,
+                Some(entries) => return self.chunk(&head, entries, seen),
+                None if self.counts_as_seen(&head, &copy) => seen = seen.or(Some(place(&head))),
+                None => {}
             }
-            seen = seen.or(Some((head, copy)));
         }
-        if let Some((head, copy)) = seen
-            && (copy.newest || self.oldest.is_some_and(|oldest| oldest <= first))
-        {
+        if let Some(seen) = seen {
             self.counts.unreadable += 1;
-            self.tally.unreadable(place(&head));
+            self.tally.unreadable(seen);
         }
         Step::Working
     }
 
-    /// Whether a row was delivered or given up before the damage.
-    fn is_old(&self, head: &ChunkHead, live: bool) -> bool {
-        let Some(survey) = &self.survey else { return false };
-        let done = head.last < survey.done_below;
-        let below = self.oldest.is_some_and(|oldest| head.first < oldest);
-        let witnesses = u8::from(done) + u8::from(below) + u8::from(!live);
-        (done && survey.done_is_sure) || witnesses >= 2
+    /// Whether a row that cannot be read was stored in the end.
+    fn counts_as_seen(&self, head: &ChunkHead, copy: &Sighting) -> bool {
+        copy.newest || (copy.credible && self.oldest.is_some_and(|oldest| oldest <= head.first))
     }
 
-    fn chunk(&mut self, head: &ChunkHead, copy: &Sighting, mut entries: Vec<(u64, Arc<Body>)>) -> Step {
-        // After a crash positions are given again: what was never committed gives way.
-        if self.index.has_better(head.last, copy) {
-            return Step::Working;
+    fn pass_by(&mut self, head: &ChunkHead, live: bool, newest: Option<Place>) {
+        self.counts.old += 1;
+        if live {
+            self.tally.passed_by(head.n);
         }
+        if let Some(newest) = newest {
+            self.tally.shorter(place(head), newest);
+        }
+    }
+
+    /// Whether the chunk table has no row of position `first` any more, as far as its tree can be read:
+    /// rows are taken out from between others, too.
+    fn is_gone(&self, first: u64) -> bool {
+        let Some((image, bytes, leaf)) = survey::leaf_of(&self.source, first) else { return false };
+        let rows = leaf.cells.iter().filter_map(|at| page::chunk_cell(&bytes, *at));
+        let (before, behind): (Vec<_>, Vec<_>) = rows.partition(|(head, _)| head.first < first);
+        if behind.first().is_some_and(|(head, _)| head.first == first) {
+            return false;
+        }
+        // A position that is damaged would stand between the same neighbours.
+        let whole = |(head, payload): &(ChunkHead, page::Payload<'_>)| {
+            self.source.follow(image, payload, |row| unpack(head, row)).is_some()
+        };
+        self.source.is_verified(image) || before.last().into_iter().chain(behind.first()).all(whole)
+    }
+
+    /// Whether a row was delivered or given up before the damage.
+    fn is_old(&self, head: &ChunkHead, live: bool, gone: bool) -> bool {
+        let Some(survey) = &self.survey else { return false };
+        let within = |done: &Ranges| done.end_of(head.first).is_some_and(|end| head.last < end);
+        let witnesses = u8::from(within(&survey.done)) + u8::from(gone) + u8::from(!live);
+        within(&survey.surely_done) || witnesses >= 2
+    }
+
+    /// Gives a row that was read; `newest` is its newest version, where that could not be read.
+    fn chunk(&mut self, head: &ChunkHead, mut entries: Vec<(u64, Arc<Body>)>, newest: Option<Place>) -> Step {
         let resolve = |at: Stamp| self.survey.as_ref().map_or(at, |survey| survey.times.resolve(at));
         for (_, body) in &mut entries {
-            if let Some(at) = Arc::make_mut(body).at_mut() {
+            for at in Arc::make_mut(body).stamps_mut() {
                 *at = resolve(*at);
             }
         }
@@ -312,6 +359,9 @@ impl Salvage {
         let (t0, t1) = (moment(head.t0), moment(head.t1));
         self.given = Some(head.last);
         self.tally.whole(place(head));
+        if let Some(newest) = newest {
+            self.tally.shorter(place(head), newest);
+        }
         self.counts.chunks += 1;
         self.counts.readings += head.n;
         let ChunkHead { first, last, n, total, boot, .. } = *head;
@@ -329,9 +379,12 @@ fn unpack(head: &ChunkHead, row: &[u8]) -> Option<Vec<(u64, Arc<Body>)>> {
     let boots = Boots { chunk: head.boot, this: 0 };
     let entries = chunk::unpack(head.first, head.codec, head.crc, row.get(head.content_at..)?, boots).ok()?;
     let n = entries.iter().filter(|(_, body)| body.counts()).count() as u64;
-    let ends = (entries.first()?.0, entries.last()?.0);
+    let (first, last) = (entries.first()?.0, entries.last()?.0);
     let rising = entries.is_sorted_by(|(a, _), (b, _)| a < b);
-    (ends == (head.first, head.last) && n == head.n && rising).then_some(entries)
+    // A row that was thinned ends before its last position. The others need that proof of where they
+    // are, unless their content says it.
+    let in_place = first == head.first && (last == head.last || head.codec == chunk::CODEC);
+    (in_place && n == head.n && rising).then_some(entries)
 }
 
 fn written_us(path: &Path) -> Option<i64> {

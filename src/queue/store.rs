@@ -38,7 +38,8 @@ pub use error::StoreError;
 use evict::{evict_aged, pages_of, used_bytes, with_evicted};
 use room::{Wanted, bound_log, is_full, make_room};
 use state::{REFRESH_US, dropped_state, marks_state, note_boot, ranges_over, write_state};
-pub use state::{boards_of, ledger_of};
+pub use state::{boards_of, ledger_of, ranges_of};
+pub use totals::REMOVED;
 use totals::delete_within;
 
 /// Boots remembered beyond those that chunks need.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 /// Most rows that are remembered at once; what is beyond is looked for again when these have been
 /// read. So a file of any size costs a few megabytes.
-const ROWS_MAX: usize = 65_536;
-/// Copies of a row that are remembered.
-const COPIES: usize = 3;
+const ROWS_MAX: usize = 32_768;
+/// Copies of a row that are remembered: a row that grows has many, and each of them is shorter than
+/// the one after it.
+const COPIES: usize = 6;
 
 /// Where a version of a page stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub struct Sighting {
     pub live: bool,
     /// It stands in the newest version of a page.
     pub newest: bool,
+    /// It is taken for part of the file although its own frame is damaged: it stands among good ones.
+    pub amid: bool,
+    /// It was part of the file once, as far as we can tell.
+    pub credible: bool,
     /// Prefers newer ones, see there.
     pub rank: u64,
 }
@@ -91,11 +96,12 @@ impl Index {
         Some((first, copies.into_iter().flatten().collect()))
     }
 
-    /// Whether another row, that begins at or before `last`, is better than `copy`.
+    /// Whether another row, that begins at or before `last`, is better than `copy`. Only one whose page
+    /// is whole counts: nobody has read it yet.
     #[must_use]
     pub fn has_better(&self, last: u64, copy: &Sighting) -> bool {
-        let mut overlapping = self.rows.range(..=last).filter_map(|(_, copies)| copies[0]);
-        overlapping.any(|other| other.order() > copy.order())
+        let mut overlapping = self.rows.range(..=last).flat_map(|(_, copies)| copies.iter().flatten());
+        overlapping.any(|other| !other.amid && other.order() > copy.order())
     }
 
     /// Whether rows are left over that were seen but had no room. They are to be looked for again; from
@@ -110,19 +116,33 @@ mod tests {
     use super::*;
 
     fn copy(rank: u64, live: bool) -> Sighting {
-        Sighting { image: Image::Page(1), at: 0, live, newest: live, rank }
+        Sighting { image: Image::Page(1), at: 0, live, newest: live, amid: false, credible: true, rank }
     }
 
     #[test]
     fn the_best_copies_are_kept_best_first() {
         let mut index = Index::default();
-        for (rank, live) in [(3, false), (9, false), (1, true), (5, false), (7, false)] {
+        let ranks =
+            [(3, false), (9, false), (1, true), (5, false), (2, false), (8, false), (4, false), (7, false)];
+        for (rank, live) in ranks {
             index.insert(4, copy(rank, live));
         }
         let (first, copies) = index.pop().unwrap();
         assert_eq!(first, 4);
-        assert_eq!(copies.iter().map(|c| c.rank).collect::<Vec<_>>(), [1, 9, 7]);
+        assert_eq!(copies.iter().map(|c| c.rank).collect::<Vec<_>>(), [1, 9, 8, 7, 5, 4]);
         assert!(index.pop().is_none());
+    }
+
+    #[test]
+    fn a_row_whose_page_is_damaged_is_better_than_none() {
+        let mut index = Index::default();
+        let broken = Sighting { amid: true, ..copy(9, false) };
+        index.insert(7, broken);
+        assert!(!index.has_better(8, &copy(5, false)));
+        index.insert(7, copy(6, false));
+        assert!(index.has_better(8, &copy(5, false)));
+        assert!(!index.has_better(6, &copy(5, false)), "they do not overlap");
+        assert!(!index.has_better(8, &copy(5, true)));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Source {
     frames: Vec<Frame>,
     /// Numbers of frames, by page; the best version of each page first.
     by_page: Vec<u32>,
+    /// The last frame that is whole, committed, and of the newest generation.
+    last_present: u32,
 }
 
 impl Source {
@@ -68,6 +70,7 @@ impl Source {
             log_frames: u32::try_from(frames.min(FRAMES_MAX as u64)).unwrap_or(0),
             frames: Vec::new(),
             by_page: Vec::new(),
+            last_present: 0,
         })
     }
 
@@ -96,6 +99,8 @@ impl Source {
             (self.page_of(Image::Frame(*frame)), std::cmp::Reverse(self.rank(Image::Frame(*frame))))
         });
         self.by_page = by_page;
+        let present = (0..self.log_frames).rev().find(|frame| self.is_verified(Image::Frame(*frame)));
+        self.last_present = present.unwrap_or(0);
     }
 
     /// Some pages that follow each other in one file, each with its place. Ends short at the end.
@@ -188,28 +193,35 @@ impl Source {
         }
     }
 
-    /// Newer and more trustworthy versions have a higher one: first what the log says for sure, then
-    /// the database, then what stood in the log before.
+    /// Newer and more trustworthy versions have a higher one, see [`class`].
     #[must_use]
     pub fn rank(&self, image: Image) -> u64 {
-        let (class, generation, index) = match image {
-            Image::Page(_) => (4, 0, 0),
+        let (trust, generation, index) = match image {
+            Image::Page(_) => return rank_of(IN_DATABASE, 0, 0),
             Image::Frame(index) => match self.frame(index) {
-                None => (0, 0, 0),
-                Some(frame) => {
-                    let class = match frame.trust {
-                        Trust::Orphan => 0,
-                        Trust::Broken => 1,
-                        Trust::Abandoned => 2,
-                        Trust::Earlier => 3,
-                        Trust::Present => 5,
-                    };
-                    (class, frame.generation, index)
-                }
+                None => (Trust::Orphan, 0, 0),
+                Some(frame) => (frame.trust, frame.generation, index),
             },
         };
-        let newness = u64::from(0x00ff_ffff - generation.min(0x00ff_ffff));
-        (class << 56) | (newness << 32) | u64::from(index)
+        rank_of(class(trust), generation, index)
+    }
+
+    /// Whether it is a damaged frame with good ones of the newest generation behind it: what is whole in
+    /// it was committed, and is newer than what stands before it.
+    #[must_use]
+    pub fn is_amid(&self, image: Image) -> bool {
+        let damaged = |frame: &Frame| matches!(frame.trust, Trust::Orphan | Trust::Broken);
+        matches!(image, Image::Frame(index) if index < self.last_present && self.frame(index).is_some_and(damaged))
+    }
+
+    /// As [`Source::rank`], for what has a check sum of its own: there it does not matter that its frame
+    /// is damaged elsewhere.
+    #[must_use]
+    pub fn rank_inside(&self, image: Image) -> u64 {
+        match image {
+            Image::Frame(index) if self.is_amid(image) => rank_of(class(Trust::Present), 0, index),
+            _ => self.rank(image),
+        }
     }
 
     /// All versions of a page, the best first.
@@ -310,6 +322,25 @@ impl Source {
         }
         Some(bytes)
     }
+}
+
+/// Class of a page in the database, see [`class`].
+const IN_DATABASE: u64 = 4;
+
+/// First what the log says for sure, then the database, then what stood in the log before.
+fn class(trust: Trust) -> u64 {
+    match trust {
+        Trust::Orphan => 0,
+        Trust::Broken => 1,
+        Trust::Abandoned => 2,
+        Trust::Earlier => 3,
+        Trust::Present => 5,
+    }
+}
+
+fn rank_of(class: u64, generation: u32, index: u32) -> u64 {
+    let newness = u64::from(0x00ff_ffff - generation.min(0x00ff_ffff));
+    (class << 56) | (newness << 32) | u64::from(index)
 }
 
 fn open(path: &Path) -> io::Result<Option<File>> {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::index::Image;
 use super::page::{self, BootRow, Kind, Tree};
 use super::source::Source;
+use crate::queue::ranges::Ranges;
+use crate::queue::store;
 use crate::reading::{Epoch, Stamp};
 
 /// Most keys of `state`, and most rows of `boot`, that are remembered.
@@ -118,6 +120,47 @@ pub fn oldest_chunk(source: &Source) -> Option<u64> {
     None
 }
 
+/// The leaf of the chunk table's tree in which the row of position `first` stands, if there is one;
+/// `None` where the way there is damaged. `first` is not in what comes before or behind that leaf.
+#[must_use]
+pub fn leaf_of(source: &Source, first: u64) -> Option<(Image, Vec<u8>, Tree)> {
+    let mut number = CHUNK_ROOT;
+    // Keys in a child lie above the one, and not above the other.
+    let (mut above, mut upto) = (None, u64::MAX);
+    for depth in 0..DEPTH_MAX {
+        let image = source.newest(number).filter(|_| !source.is_outdated(number))?;
+        let bytes = source.read(image);
+        let tree = page::tree(&bytes).filter(|tree| tree.sound)?;
+        let in_order = |keys: &[u64]| {
+            let within = keys.iter().all(|key| Some(*key) > above && *key <= upto);
+            within && keys.is_sorted_by(|a, b| a < b)
+        };
+        match tree.kind {
+            Kind::TableLeaf => {
+                let rows: Option<Vec<u64>> =
+                    tree.cells.iter().map(|at| Some(page::chunk_cell(&bytes, *at)?.0.first)).collect();
+                let empty = depth == 0 && page::is_empty_leaf(&bytes, &tree);
+                let credible = rows.is_some_and(|rows| in_order(&rows) && (empty || !rows.is_empty()));
+                return credible.then_some((image, bytes, tree));
+            }
+            Kind::TableInner => {
+                let cells: Option<Vec<(u32, u64)>> =
+                    tree.cells.iter().map(|at| page::inner_cell(&bytes, *at)).collect();
+                let (children, keys): (Vec<u32>, Vec<u64>) = cells?.into_iter().unzip();
+                let at = keys.partition_point(|key| *key < first);
+                if !in_order(&keys) {
+                    return None;
+                }
+                above = at.checked_sub(1).and_then(|before| keys.get(before).copied()).or(above);
+                upto = keys.get(at).copied().unwrap_or(upto);
+                number = children.get(at).copied().unwrap_or(tree.right);
+            }
+            Kind::IndexLeaf | Kind::IndexInner => return None,
+        }
+    }
+    None
+}
+
 /// The left-most child, and the highest key in it.
 fn left_edge(bytes: &[u8], tree: &Tree, below: u64) -> Option<(u32, u64)> {
     let cells: Option<Vec<(u32, u64)>> = tree.cells.iter().map(|at| page::inner_cell(bytes, *at)).collect();
@@ -176,19 +219,33 @@ impl Small {
     /// that the machine is in.
     #[must_use]
     pub fn survey(&self, bridges: &[String], written_us: i64, this_boot: &str) -> Survey {
-        let cursors: Option<Vec<_>> =
-            bridges.iter().map(|name| self.state.get(&format!("bridge:{name}"))).collect();
-        let cursors = cursors.unwrap_or_default();
-        let done = cursors.iter().map(|(_, _, value)| u64::try_from(*value).unwrap_or(0)).min();
         let boots = self.boots.iter().map(|(row, (_, boot))| (*row, boot.clone())).collect();
         let times = Times { boots, latest: self.latest.clone(), written_us, this_boot: this_boot.to_owned() };
         Survey {
-            state: self.state.iter().map(|(key, (_, _, value))| (key.clone(), *value)).collect(),
-            done_below: done.unwrap_or(0),
-            done_is_sure: !cursors.is_empty() && cursors.iter().all(|(_, verified, _)| *verified),
+            state: self.values(false),
+            done: done(&self.values(false), bridges),
+            surely_done: done(&self.values(true), bridges),
             times,
         }
     }
+
+    /// All values, or only those of which a check sum says that they were written.
+    fn values(&self, verified_only: bool) -> BTreeMap<String, i64> {
+        let values = self.state.iter().filter(|(_, (_, verified, _))| *verified || !verified_only);
+        values.map(|(key, (_, _, value))| (key.clone(), *value)).collect()
+    }
+}
+
+/// What all of `bridges` are done with, by `state`. A range from an older version of it counts as well:
+/// nobody takes back that something is done.
+fn done(state: &BTreeMap<String, i64>, bridges: &[String]) -> Ranges {
+    let of = |name: &String| {
+        let mut done = store::ranges_of(state, name);
+        let cursor = state.get(&format!("bridge:{name}")).copied();
+        done.insert(0, cursor.and_then(|cursor| u64::try_from(cursor).ok()).unwrap_or(0));
+        done
+    };
+    bridges.iter().map(of).reduce(|a, b| a.common(&b)).unwrap_or_default()
 }
 
 /// What a damaged file says besides its chunks.
@@ -196,10 +253,10 @@ impl Small {
 pub struct Survey {
     /// The newest values of `state`: cursors, counters, the boards' numbers.
     pub state: BTreeMap<String, i64>,
-    /// All bridges are done with what is below this position; 0 when that is not known.
-    pub done_below: u64,
-    /// A check sum says that this was so.
-    pub done_is_sure: bool,
+    /// All bridges are done with these positions, as far as that is known.
+    pub done: Ranges,
+    /// With these they are for sure: a check sum says so.
+    pub surely_done: Ranges,
     /// What the stamps in it mean.
     pub times: Times,
 }

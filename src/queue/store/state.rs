@@ -67,8 +67,9 @@ fn range_start(key: &str, bridge: &str) -> Option<u64> {
     key.strip_prefix(DONE)?.strip_prefix(bridge)?.strip_prefix(':')?.parse().ok()
 }
 
-/// What `bridge` is done with beyond its cursor.
-pub(super) fn ranges_of(state: &BTreeMap<String, i64>, bridge: &str) -> Ranges {
+/// What `bridge` is done with beyond its cursor, by `state`.
+#[must_use]
+pub fn ranges_of(state: &BTreeMap<String, i64>, bridge: &str) -> Ranges {
     let known = state.range(DONE.to_owned()..).take_while(|(key, _)| key.starts_with(DONE));
     known.filter_map(|(key, end)| Some((range_start(key, bridge)?, unsigned(*end)))).collect()
 }

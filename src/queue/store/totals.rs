@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::{Connection, signed, unsigned};
 
 /// The key: the sum of `n` over all that is not there any more.
-const REMOVED: &str = "removed";
+pub const REMOVED: &str = "removed";
 
 /// Entries in the file that count in the ledger.
 pub(super) fn stored(db: &Connection) -> rusqlite::Result<u64> {
