@@ -126,7 +126,9 @@ fn a_file_that_is_cut_off_gives_what_is_left() {
         let half = file.metadata().unwrap().len() / 2;
         file.set_len(half + 100).unwrap();
     });
-    assert_eq!(account.arrived, account.recovered, "{account:?}");
+    // SQLite may open it, and meet the end only when some of it has been delivered.
+    assert!(account.recovered <= account.arrived, "{account:?}");
+    assert!(account.recovered > 0 && account.arrived + account.lost <= account.lines, "{account:?}");
     assert!((account.lines / 10..account.lines).contains(&account.arrived), "{account:?}");
 }
 
