@@ -272,13 +272,4 @@ impl Body {
         };
         at.into_iter().chain(span.into_iter().flat_map(|(from, to)| [from, to]))
     }
-
-    /// The moment of [`Body::at`], to be set.
-    pub fn at_mut(&mut self) -> Option<&mut Stamp> {
-        match self {
-            Self::Reading(reading) => Some(&mut reading.at),
-            Self::Event(event) => Some(&mut event.at),
-            Self::Message(_) => None,
-        }
-    }
 }

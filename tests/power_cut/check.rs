@@ -333,7 +333,7 @@ fn sentinel() -> Body {
 /// time instead: the boots there are not those of the new file.
 fn is_same(original: &Body, found: &Body) -> bool {
     let mut found = found.clone();
-    if let (Some(at), Some(was)) = (found.at_mut(), original.at()) {
+    if let (Some(at), Some(was)) = (found.stamps_mut().next(), original.at()) {
         match at.epoch {
             Epoch::Wall { .. } => *at = was,
             Epoch::ThisBoot | Epoch::Boot(_) => at.epoch = was.epoch,
