@@ -107,7 +107,10 @@ pub struct Core<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stopping {
     No,
+    /// All that is held is to be committed. What is being written now has only a part of it.
     CommitAll,
+    /// All that is held is being committed.
+    CommittingAll,
     /// Once more, to tell what the commit before has cost.
     CommitLast,
     Done,
@@ -266,7 +269,7 @@ impl<T> Core<T> {
 
     /// Whether the last commits are to be done.
     fn is_closing(&self) -> bool {
-        matches!(self.stopping, Stopping::CommitAll | Stopping::CommitLast)
+        !matches!(self.stopping, Stopping::No | Stopping::Done)
     }
 
     /// The storage thread is gone: nothing becomes safe any more, and who waits for it must hear so.

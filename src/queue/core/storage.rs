@@ -86,6 +86,9 @@ impl<T> Core<T> {
             self.operator.hurry = false;
             let (entries, end) = self.held.begin_writing();
             self.committing = end;
+            if self.stopping == Stopping::CommitAll {
+                self.stopping = Stopping::CommittingAll;
+            }
             return Some(Job::Commit { entries, save: self.save_with_commit(now) });
         }
         if due(self.load_due()) {
@@ -177,9 +180,10 @@ impl<T> Core<T> {
                 self.held.written(self.committing, keep, |ticket| safe.push((ticket, Safe::Durable)));
                 self.stopping = match self.stopping {
                     // The last commit has cost something: that must be told yet.
-                    Stopping::CommitAll if costs => Stopping::CommitLast,
-                    Stopping::CommitAll | Stopping::CommitLast => Stopping::Done,
-                    stopping => stopping,
+                    Stopping::CommittingAll if costs => Stopping::CommitLast,
+                    Stopping::CommittingAll | Stopping::CommitLast => Stopping::Done,
+                    // It began before the queue was to be closed.
+                    Stopping::No | Stopping::CommitAll | Stopping::Done => self.stopping,
                 };
             }
             Outcome::Saved { last, evicted, full } => {
@@ -217,8 +221,14 @@ impl<T> Core<T> {
             // There is no hurry.
             Job::Compact | Job::Operate { .. } => {}
         }
+        let was_last = match job {
+            Job::Open => self.is_closing(),
+            Job::Commit { .. } => matches!(self.stopping, Stopping::CommittingAll | Stopping::CommitLast),
+            // The commit of all is yet to come.
+            Job::Save(_) | Job::Load { .. } | Job::Compact | Job::Operate { .. } => false,
+        };
         self.undone(job, error, now);
-        if self.is_closing() {
+        if was_last {
             self.stopping = Stopping::Done;
         }
     }

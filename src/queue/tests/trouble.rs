@@ -348,3 +348,37 @@ async fn a_file_that_is_damaged_at_work_is_read_while_work_goes_on() {
     assert_eq!(status.dropped.corrupt, lost);
     queue.close();
 }
+
+/// What was being done when the daemon was told to stop is not yet what the stop asks for.
+#[test]
+fn what_comes_in_while_a_job_is_under_way_is_committed_before_the_end() {
+    for fails in [false, true] {
+        let mut rig = Rig::late();
+        rig.push(0, 1).unwrap();
+        rig.now = 300_000;
+        let Next::Do(job @ Job::Commit { .. }) = rig.core.next_job(rig.now) else { panic!("no commit") };
+        rig.push(1, 1).unwrap();
+        rig.core.stop();
+        if fails {
+            rig.core.finished(Outcome::Failed { job, error: "no".into() }, rig.now);
+        } else {
+            rig.perform(&job);
+        }
+        rig.work();
+        assert!(matches!(rig.core.next_job(rig.now), Next::Stop));
+        assert_eq!(rig.safe, BTreeSet::from([0, 1]));
+        assert_eq!(rig.core.status(rig.now).volatile, 0);
+        rig.crash();
+        assert_eq!(seqs(&rig.take(0, 100)), [0, 1]);
+    }
+}
+
+#[test]
+fn a_disk_that_refuses_the_last_commit_does_not_keep_the_daemon_from_its_end() {
+    let mut rig = Rig::late();
+    rig.push(0, 1).unwrap();
+    rig.core.stop();
+    let Next::Do(job @ Job::Commit { .. }) = rig.core.next_job(rig.now) else { panic!("no commit") };
+    rig.core.finished(Outcome::Failed { job, error: "no".into() }, rig.now);
+    assert!(matches!(rig.core.next_job(rig.now), Next::Stop));
+}
