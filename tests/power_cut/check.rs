@@ -28,6 +28,8 @@ pub(crate) struct Known {
     damaged: usize,
     newest: usize,
     was_damaged: bool,
+    /// Damaged again before all had come back from a damaged file.
+    amid_salvage: bool,
 }
 
 impl Known {
@@ -44,9 +46,10 @@ impl Known {
             Mark::Told { entry } => {
                 self.told.insert(entry);
             }
-            Mark::Damaged => {
+            Mark::Damaged { amid_salvage } => {
                 self.damaged = self.newest;
                 self.was_damaged = true;
+                self.amid_salvage |= amid_salvage;
             }
         }
     }
@@ -138,8 +141,12 @@ impl Cut<'_> {
         }
         if self.known.was_damaged {
             // What a damaged file had comes back by and by, behind what is newer.
-            let by_and_by = |flaw: &Flaw| {
-                matches!(flaw, Flaw::Disordered { .. } | Flaw::Account(_) | Flaw::TakenAgain { .. })
+            let by_and_by = |flaw: &Flaw| match flaw {
+                Flaw::Disordered { .. } | Flaw::Account(_) | Flaw::TakenAgain { .. } => true,
+                // Whether what had come back into the file that is damaged now is whole is not known: it
+                // is read once more.
+                Flaw::Twice { .. } => self.known.amid_salvage,
+                _ => false,
             };
             flaws.retain(|flaw| !by_and_by(flaw));
         } else if self.twice && flaws.is_empty() {

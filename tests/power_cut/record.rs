@@ -59,8 +59,9 @@ pub(crate) enum Mark {
     Acknowledged { bridge: usize, entry: usize },
     /// The cloud behind a bridge has heard that a reading was given up.
     Told { entry: usize },
-    /// The file was damaged: what was in it is not the queue's fault any more.
-    Damaged,
+    /// The file was damaged: what was in it is not the queue's fault any more. `amid_salvage`: while
+    /// an earlier one was not read to its end.
+    Damaged { amid_salvage: bool },
 }
 
 /// Records the calls below a folder.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use serialgate::config;
 use serialgate::queue::core::SAVE_WITHIN_US;
+use serialgate::queue::restore::left_over;
 use serialgate::queue::{Consumer, Order, Outlet, Queue, Safe, Taken, Ticket};
 use serialgate::reading::{
     Body, EventKind, Loss, Message, MessageId, Properties, Reading, Uid, Value, Whose,
@@ -418,8 +419,8 @@ impl Site {
 
     /// Damages the file, its log, or both.
     fn damage(&mut self) {
-        self.recorder.mark(Mark::Damaged);
         let file = config(&self.profile, &self.root).path;
+        self.recorder.mark(Mark::Damaged { amid_salvage: !left_over(&file).is_empty() });
         let log = file.with_file_name("queue.db-wal");
         for (file, whether) in [(&file, self.rng.u8(..) & 3 != 0), (&log, self.rng.bool())] {
             let Ok(mut content) = fs::read(file) else { continue };
