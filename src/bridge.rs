@@ -18,13 +18,18 @@
 //! The protocol is in `session`, which is pure; this file and `link` only act.
 
 mod alive;
+mod carry;
+mod downlink;
+mod echo;
 mod eta;
 mod flights;
 mod hello;
 mod link;
 mod lost;
+mod receive;
 mod report;
 mod session;
+mod subscribe;
 mod version;
 mod words;
 
@@ -33,26 +38,31 @@ mod tests;
 
 use std::fmt::Display;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::backoff::Backoff;
 use crate::config;
-use crate::flow::Bulletin;
-use crate::mqtt::packet::Reason;
+use crate::flow::{Bulletin, LocalPublish};
+use crate::mqtt::packet::{Publish, Qos, Reason, Version};
+use crate::queue::acks::Due;
 use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
 use crate::topic::{Forward, OFFLINE, Subject, Topics};
 
+use self::carry::Memory;
 use self::flights::{Outcome, Unsendable};
 use self::hello::Hello;
 use self::link::{Connection, Dialer, Failure};
 use self::lost::{Lost, Words as ReasonWords};
+use self::receive::{Receiver, Took};
 use self::report::Report;
-use self::session::Session;
+use self::session::{Ended, Rows, Session, Terms};
+use self::subscribe::Answer;
 use self::words::Word;
 
 /// Rows taken from the queue at a time.
@@ -75,6 +85,8 @@ pub struct Handles {
     pub outlet: Outlet,
     /// The retained words.
     pub bulletin: Bulletin,
+    /// Where messages from the cloud go.
+    pub local: LocalPublish,
     /// Our topics.
     pub topics: Topics,
     /// Where this bridge keeps its status.
@@ -87,6 +99,9 @@ pub struct Bridge {
     config: config::Bridge,
     hello: Hello,
     forward: Forward,
+    terms: Terms,
+    memory: Memory,
+    receiver: Receiver,
     handles: Handles,
     report: Report,
     dialer: Dialer,
@@ -116,7 +131,7 @@ pub fn consumer(config: &config::Bridge) -> Consumer {
 }
 
 fn forward(config: &config::Bridge) -> Forward {
-    config.forward.clone().map_or(Forward::Own, Forward::Filters)
+    config.forward.clone().map_or(Forward::Own, Forward::Routes)
 }
 
 impl Bridge {
@@ -124,9 +139,19 @@ impl Bridge {
     #[must_use]
     pub fn new(config: config::Bridge, gateway: &str, handles: Handles) -> Self {
         let cell = handles.status.clone();
+        let forward = forward(&config);
+        let (status, _) = forward.address(&handles.topics.of(&Subject::Gateway).into());
+        let receive = config.receive.clone();
+        let (topics, queue, local) = (handles.topics.clone(), handles.queue.clone(), handles.local.clone());
         Self {
-            hello: Hello::new(&config, gateway, &handles.topics),
-            forward: forward(&config),
+            hello: Hello::new(&config, gateway, status),
+            terms: Terms {
+                receive: receive.clone(),
+                exactly_once: forward.highest_qos() == Qos::ExactlyOnce,
+            },
+            memory: Memory::default(),
+            receiver: Receiver::new(&config.name, receive, topics, queue, local),
+            forward,
             report: Report::new(&config.name, cell, Instant::now().into_std()),
             dialer: Dialer::new(&config.host, config.port),
             backoff: Backoff::default(),
@@ -187,6 +212,11 @@ impl Bridge {
         self.hello.accepted();
         self.backoff.connected(now);
         self.report.connected(connection.address, version, now);
+        let most = connection.session.maximum_qos();
+        if self.forward.highest_qos() > most {
+            self.report.downgraded(most);
+        }
+        self.receiver.connected(version == Version::V3, now);
         self.announce("connected", None);
         State::Connected(Box::new(connection))
     }
@@ -223,10 +253,15 @@ impl Bridge {
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut outcomes) = (0, Vec::new());
+        if let Err(failure) = self.resume(&mut connection, &mut outcomes) {
+            return Some(self.lost(*connection, &failure));
+        }
         loop {
+            self.settle(&mut outcomes);
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
             self.fill(&mut connection.session);
+            self.leave_left(&mut connection.session);
             connection.flush(&mut outcomes);
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
@@ -237,16 +272,42 @@ impl Bridge {
                     return None;
                 }
                 turned = connection.turn(&mut outcomes) => turned,
+                due = self.receiver.safe() => connection.session.acknowledge(due).map_err(Failure::Lost),
                 () = self.handles.outlet.ready(), if room => Ok(()),
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
-                _ = pulse.tick() => Ok(()),
+                _ = pulse.tick() => self.receiver_room(),
             };
-            self.settle(&mut outcomes);
             if let Err(failure) = turned {
+                self.settle(&mut outcomes);
                 return Some(self.lost(*connection, &failure));
             }
         }
+    }
+
+    /// Goes on with the session, as far as the broker remembers it.
+    fn resume(&mut self, connection: &mut Connection, outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
+        let (memory, session) = (std::mem::take(&mut self.memory), &mut connection.session);
+        let stranded = session.resume(memory, &self.terms, Instant::now().into_std());
+        if !session.is_present() {
+            self.receiver.forget();
+        }
+        if let Some(rows) = stranded {
+            self.handles.outlet.rewind();
+            self.report.duplicates_possible(rows.iter().filter(|row| row.body.counts()).count() as u64);
+        }
+        connection.take_rest(outcomes)
+    }
+
+    /// Tells the session of messages that were not taken.
+    fn leave_left(&mut self, session: &mut Session) {
+        self.receiver.left().into_iter().for_each(|due| session.leave(due));
+    }
+
+    /// Fails where a message has waited for long enough to come again.
+    fn receiver_room(&self) -> Result<(), Failure> {
+        let stuck = self.receiver.is_stuck(Instant::now().into_std());
+        if stuck { Err(Lost::QueueFull.into()) } else { Ok(()) }
     }
 
     /// Hands words newer than version `told` of the bulletin to the session; gives the version up
@@ -257,9 +318,10 @@ impl Bridge {
             let last = news.len() < NEWS;
             for (version, subject, payload) in news {
                 told = version;
-                let topic = self.handles.topics.of(&subject);
+                let topic: Arc<str> = self.handles.topics.of(&subject).into();
                 if subject == Subject::Gateway || self.forward.wants_subject(&subject, &topic) {
-                    session.post_word(subject, Word { topic: topic.into(), payload });
+                    let (topic, qos) = self.forward.address(&topic);
+                    session.post_word(subject, Word { topic, qos, payload });
                 }
             }
             if last {
@@ -294,7 +356,12 @@ impl Bridge {
 
     fn send_row(&mut self, session: &mut Session, row: Taken) {
         let Handles { queue, topics, .. } = &self.handles;
-        let publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
+        let mut publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
+        (publish.topic, publish.qos) = self.forward.address(&publish.topic);
+        if !self.terms.receive.is_empty() {
+            topics.mark_sent(&mut publish.properties);
+            self.receiver.sent(&publish, Instant::now().into_std());
+        }
         if let Err(Unsendable(row, error)) = session.send_row(row, publish, Instant::now().into_std()) {
             self.give_up(&row, &error);
         }
@@ -310,10 +377,30 @@ impl Bridge {
                 }
                 Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
+                Outcome::Received(publish, due) => self.receive(*publish, due),
+                Outcome::ReceivedAgain(id, was_acknowledged) => self.receiver.again(id, was_acknowledged),
+                Outcome::Released(id) => self.receiver.released(id),
+                Outcome::Subscribed(answers) => self.subscribed(&answers),
             }
         }
         if delivered > 0 {
             self.report.delivered(delivered);
+        }
+    }
+
+    fn receive(&mut self, publish: Publish, due: Option<Due>) {
+        match self.receiver.take(publish, due, Instant::now().into_std()) {
+            Took::All => self.report.received(true),
+            Took::Nothing => self.report.received(false),
+            Took::Later => {}
+        }
+    }
+
+    fn subscribed(&mut self, answers: &[Answer]) {
+        for answer in answers {
+            if let Some(reason) = self.report.subscribed(answer) {
+                self.announce("subscription_refused", Some(reason));
+            }
         }
     }
 
@@ -323,14 +410,26 @@ impl Bridge {
     }
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
-        let in_flight = connection.session.end();
-        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) = failure {
-            // The broker has a limit that it did not tell; the largest row is certainly over it.
-            let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
-            largest.into_iter().for_each(|(row, _)| self.give_up(row, &ReasonWords(*reason)));
-        }
-        let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
-        self.handles.outlet.rewind();
+        self.receiver.disconnected();
+        let too_large = match failure {
+            Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) => Some(*reason),
+            _ => None,
+        };
+        let Ended { memory, rows } = connection.session.end(too_large.is_none());
+        self.memory = memory;
+        let counts = |row: &&Taken| row.body.counts();
+        let duplicates_possible = match rows {
+            Rows::Stay { unsure } => unsure.iter().filter(counts).count(),
+            Rows::Back(in_flight) => {
+                // The broker has a limit that it did not tell; the largest row is certainly over it.
+                let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
+                if let (Some(reason), Some((row, _))) = (too_large, largest) {
+                    self.give_up(row, &ReasonWords(reason));
+                }
+                self.handles.outlet.rewind();
+                in_flight.iter().map(|(row, _)| row).filter(counts).count()
+            }
+        } as u64;
         let reason = failure.to_string();
         self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
         self.announce("disconnected", Some(reason.clone()));
@@ -349,8 +448,14 @@ impl Bridge {
     async fn farewell(&mut self, mut connection: Connection) {
         let until = Instant::now() + FINISH_WITHIN;
         let mut outcomes = Vec::new();
-        while connection.session.in_flight() > 0 {
-            let turned = tokio::time::timeout_at(until, connection.turn(&mut outcomes)).await;
+        while connection.session.in_flight() > 0 || self.receiver.waiting() > 0 {
+            let turn = async {
+                tokio::select! {
+                    turned = connection.turn(&mut outcomes) => turned,
+                    due = self.receiver.safe() => connection.session.acknowledge(due).map_err(Failure::Lost),
+                }
+            };
+            let turned = tokio::time::timeout_at(until, turn).await;
             self.settle(&mut outcomes);
             match turned {
                 Ok(Ok(())) => {}
@@ -358,7 +463,8 @@ impl Bridge {
                 Err(_) => break,
             }
         }
-        connection.session.say_goodbye(&self.handles.topics.of(&Subject::Gateway), OFFLINE);
+        let (topic, _) = self.forward.address(&self.handles.topics.of(&Subject::Gateway).into());
+        connection.session.say_goodbye(topic, OFFLINE);
         // Either the broker closes, or we have waited long enough.
         let _ = timeout(CLOSE_WITHIN, connection.close(&mut outcomes)).await;
         self.settle(&mut outcomes);

@@ -17,7 +17,6 @@
 //! queue first, and is acknowledged when it is safe there. Everything has a limit ([`Limits`]);
 //! what does not fit is dropped and counted, never waited for.
 
-mod acks;
 mod aliases;
 mod client;
 mod connection;

@@ -16,6 +16,7 @@ mod broker;
 mod port;
 mod queue;
 mod read;
+mod route;
 mod secret;
 mod tree;
 pub mod units;

@@ -139,6 +139,7 @@ impl Gateway {
                 outlet: queue.outlet(index),
                 queue: queue.clone(),
                 bulletin: bulletin.clone(),
+                local: way_in(&broker),
                 topics: topics.clone(),
                 status: cell,
             };
@@ -200,6 +201,12 @@ impl Gateway {
     }
 }
 
+/// The local broker's door for our own parts.
+fn way_in(broker: &Broker) -> LocalPublish {
+    let local = broker.local();
+    LocalPublish::new(move |publish| local.publish(publish))
+}
+
 /// The local broker and what feeds it. Without listeners there is no broker to feed.
 fn start_local(
     local: &mut Tasks,
@@ -209,7 +216,6 @@ fn start_local(
     bulletin: &Bulletin,
     topics: &Topics,
 ) {
-    let way_in = broker.local();
     let publisher = Publisher {
         live: queue.tap(TAP_CAPACITY),
         bulletin: bulletin.clone(),
@@ -217,7 +223,7 @@ fn start_local(
         states_wanted: config.bridges.iter().any(|bridge| bridge.forward.is_some()),
         topics: topics.clone(),
         clock: queue.clock().clone(),
-        local: LocalPublish::new(move |publish| way_in.publish(publish)),
+        local: way_in(broker),
     };
     local.spawn("publisher", publisher.run(local.stop.clone().cancelled_owned()));
     let listeners = config.broker.listen.iter().map(|listener| Listen::from(listener.address)).collect();

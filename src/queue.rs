@@ -19,10 +19,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::{Clock, boottime_us};
-use crate::reading::{Body, MessageId, Uid};
+use crate::mqtt::packet::{Publish, Qos};
+use crate::reading::{Body, Message, MessageId, Properties, Uid};
 use crate::status;
 use crate::topic::{Forward, Topics};
 
+pub mod acks;
 pub mod ballast;
 pub mod chunk;
 pub mod core;
@@ -126,8 +128,19 @@ impl Interest {
             (Forward::Own, body) => !matches!(body, Body::Message(_)),
             (forward, Body::Reading(reading)) => forward.wants_own(&self.topics.data(&reading.device)),
             (forward, Body::Event(_)) => forward.wants_own(&self.topics.event()),
-            (forward, Body::Message(message)) => forward.wants_message(&message.topic),
+            (_, Body::Message(message)) => {
+                self.wants_message_of(consumer, &message.topic, &message.properties)
+            }
         }
+    }
+
+    fn wants_message(&self, topic: &str, properties: &Properties) -> bool {
+        self.consumers.iter().any(|consumer| self.wants_message_of(consumer, topic, properties))
+    }
+
+    /// What came from a bridge's cloud does not go back there.
+    fn wants_message_of(&self, consumer: &Consumer, topic: &str, properties: &Properties) -> bool {
+        consumer.forward.wants_message(topic) && !self.topics.came_from(&consumer.name, properties)
     }
 }
 
@@ -195,10 +208,28 @@ impl Queue {
         self.0.state().core.set_resume(uid, boot, resume, boottime_us());
     }
 
-    /// Whether some bridge forwards LAN clients' messages on `topic`.
-    #[must_use]
-    pub fn wants_message(&self, topic: &str) -> bool {
-        self.0.interest.consumers.iter().any(|consumer| consumer.forward.wants_message(topic))
+    /// Takes a message of a LAN client or of a cloud, if some bridge forwards it. Never blocks. With
+    /// QoS 1 and 2 there is a ticket; what comes with QoS 0 is dropped and counted when there is no
+    /// room.
+    ///
+    /// # Errors
+    /// [`Full`]: wanted, but nothing was taken; whoever sent it must keep it.
+    pub fn offer(&self, publish: &Publish) -> Result<Option<Ticket>, Full> {
+        if !self.0.interest.wants_message(&publish.topic, &publish.properties) {
+            return Ok(None);
+        }
+        let body = Body::Message(Message {
+            topic: publish.topic.clone(),
+            payload: publish.payload.clone(),
+            qos: publish.qos as u8,
+            retain: publish.retain,
+            properties: publish.properties.clone(),
+        });
+        if publish.qos == Qos::AtMostOnce {
+            self.push(body);
+            return Ok(None);
+        }
+        self.push_ticketed(body).map(Some)
     }
 
     /// Live copies of every reading and event from now on, for the local broker. Lossy: a reader

@@ -266,6 +266,12 @@ pub struct Bridge {
     /// good.
     #[serde(default)]
     pub dead_letters: u64,
+    /// Messages taken from the cloud since the daemon started.
+    #[serde(default)]
+    pub received: u64,
+    /// Messages from the cloud that were not taken: forged, or none of ours.
+    #[serde(default)]
+    pub not_taken: u64,
     /// Seconds until the backlog is gone at the present rate.
     pub eta_s: Option<u64>,
     /// The last trouble, in words.

@@ -2,6 +2,12 @@
 //!
 //! Source: MQTT 5.0 and 3.1.1, section 4.7.
 
+mod route;
+mod via;
+
+pub use route::{Forward, Route, RouteError, Routes};
+pub use via::VIA;
+
 use std::sync::Arc;
 
 use crate::reading::DeviceName;
@@ -128,41 +134,6 @@ impl Topics {
     }
 }
 
-/// Which of our messages a bridge wants: the `forward` key of its configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Forward {
-    /// Everything of our own except `state`; nothing of LAN clients.
-    Own,
-    /// Everything that matches one of these filters, our own and LAN clients' alike.
-    Filters(Vec<String>),
-}
-
-impl Forward {
-    /// Whether a LAN client's message on `topic` is wanted.
-    #[must_use]
-    pub fn wants_message(&self, topic: &str) -> bool {
-        match self {
-            Self::Own => false,
-            Self::Filters(filters) => filters.iter().any(|filter| matches(filter, topic)),
-        }
-    }
-
-    /// Whether our own `data` or `event` message on `topic` is wanted.
-    #[must_use]
-    pub fn wants_own(&self, topic: &str) -> bool {
-        matches!(self, Self::Own) || self.wants_message(topic)
-    }
-
-    /// Whether a retained subject on `topic` is wanted.
-    #[must_use]
-    pub fn wants_subject(&self, subject: &Subject, topic: &str) -> bool {
-        match self {
-            Self::Own => !matches!(subject, Subject::State(_)),
-            Self::Filters(_) => self.wants_message(topic),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,20 +178,5 @@ mod tests {
         assert_eq!(slug("Green House/7").as_deref(), Some("green_house_7"));
         assert_eq!(slug("  ").as_deref(), None);
         assert_eq!(slug("täst").as_deref(), Some("t_st"));
-    }
-
-    #[test]
-    fn a_bridge_without_filters_takes_our_own_but_not_state() {
-        let topics = Topics::new("serialgate", "pi");
-        let state = Subject::State("a".into());
-        let meta = Subject::Meta("a".into());
-        let own = Forward::Own;
-        assert!(own.wants_own(&topics.data("a")));
-        assert!(own.wants_subject(&meta, &topics.of(&meta)));
-        assert!(!own.wants_subject(&state, &topics.of(&state)));
-        assert!(!own.wants_message("sensors/x"));
-        let all = Forward::Filters(vec!["serialgate/#".into()]);
-        assert!(all.wants_subject(&state, &topics.of(&state)));
-        assert!(!all.wants_message("sensors/x"));
     }
 }

@@ -14,7 +14,7 @@ use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 use serialgate::bridge::{Bridge, Handles, consumer};
 use serialgate::config;
-use serialgate::flow::Bulletin;
+use serialgate::flow::{Bulletin, LocalPublish};
 use serialgate::mqtt::packet::Version;
 use serialgate::queue::Queue;
 use serialgate::reading::{Body, Reading, Value};
@@ -175,6 +175,7 @@ impl Gateway {
             outlet: queue.outlet(0),
             queue: queue.clone(),
             bulletin: bulletin.clone(),
+            local: LocalPublish::new(|_| {}),
             topics,
             status: status.clone(),
         };

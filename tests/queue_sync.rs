@@ -11,7 +11,7 @@ use nix::libc::{SYS_fdatasync, SYS_fsync, syscall};
 use serialgate::config;
 use serialgate::queue::{Consumer, Queue};
 use serialgate::reading::{Body, Message, Properties};
-use serialgate::topic::{Forward, Topics};
+use serialgate::topic::{Forward, Routes, Topics};
 
 static DATA_SYNCS: AtomicU32 = AtomicU32::new(0);
 static FULL_SYNCS: AtomicU32 = AtomicU32::new(0);
@@ -52,7 +52,7 @@ async fn a_commit_is_one_data_sync() {
     };
     let consumer = Consumer {
         name: "cloud".into(),
-        forward: Forward::Filters(vec!["#".into()]),
+        forward: Forward::Routes(Routes::plain(["#"]).unwrap()),
         order: Default::default(),
     };
     let queue = Queue::open(&config, Topics::new("serialgate", "pi"), vec![consumer]).unwrap();

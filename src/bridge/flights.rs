@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::mqtt::codec::CodecError;
-use crate::mqtt::packet::{Ack, PacketId, Qos, Reason};
-use crate::mqtt::session::Outgoing;
+use crate::mqtt::packet::{Ack, Packet, PacketId, Publish, Qos, Reason};
+use crate::mqtt::session::{Outgoing, Recorded, Resend};
 use crate::queue::Taken;
+use crate::queue::acks::Due;
 use crate::topic::Subject;
 
+use super::subscribe;
 use super::words::Word;
 
 /// Payload bytes in flight at most, one message more or less.
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// First and longest pause after the broker would not take a message now, but perhaps later.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+
+/// Highest packet id of our messages in a session that outlives its connections. After a restart all
+/// of them are released: the broker may hold some, and would take a new message for a copy.
+pub(super) const HIGHEST_ID: PacketId = PacketId::new(1024).unwrap();
 
 /// Something in flight.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +65,14 @@ pub(super) enum Outcome {
     RowRefused(Taken, Reason),
     /// The broker will never take what was said on this topic.
     WordRefused(Arc<str>, Reason),
+    /// The cloud sent a message; with QoS 1 and 2 it waits for an acknowledgement.
+    Received(Box<Publish>, Option<Due>),
+    /// A QoS 2 message came again; whether it was acknowledged before.
+    ReceivedAgain(PacketId, bool),
+    /// The cloud forgot that id.
+    Released(PacketId),
+    /// The cloud answered to subscriptions.
+    Subscribed(Vec<subscribe::Answer>),
 }
 
 /// A message that cannot be sent on this connection, nor on the next: too large for the broker, or
@@ -66,10 +80,37 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unsendable<T>(pub(super) T, pub(super) CodecError);
 
-/// Messages between PUBLISH and PUBACK.
+/// One message between PUBLISH and PUBACK or PUBREC.
+#[derive(Debug)]
+struct Flight {
+    what: What,
+    bytes: usize,
+    /// What to send again, word for word, where the session outlives the connection.
+    copy: Option<Box<Publish>>,
+}
+
+/// What a PUBREC asks for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answer {
+    /// A PUBREL.
+    Release(Ack),
+    /// Nothing: the message is over.
+    Over(What, Verdict),
+    /// Nothing.
+    Nothing,
+}
+
+/// Messages between PUBLISH and their last acknowledgement: PUBACK, or PUBCOMP.
 #[derive(Debug)]
 pub(super) struct Flights {
-    outgoing: Outgoing<(What, usize)>,
+    outgoing: Outgoing<Flight>,
+    /// QoS 2, between PUBREC and PUBCOMP. The broker has it in its session; some (mosquitto) hand it on
+    /// only after PUBREL, so it is not done yet.
+    recorded: BTreeMap<PacketId, What>,
+    /// The session outlives the connection.
+    outlives: bool,
+    /// Connections in a row on which nothing was acknowledged.
+    fruitless: u32,
     window: usize,
     bytes: usize,
     paused: Option<Instant>,
@@ -78,10 +119,15 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    /// Nothing in flight, and room for `window` messages.
-    pub(super) fn new(window: u16) -> Self {
+    /// Nothing in flight, and room for `window` messages. `outlives` says that the session outlives
+    /// the connection.
+    pub(super) fn new(window: u16, outlives: bool) -> Self {
+        let outgoing = Outgoing::new(window);
         Self {
-            outgoing: Outgoing::new(window),
+            outgoing: if outlives { outgoing.with_ids_up_to(HIGHEST_ID) } else { outgoing },
+            recorded: BTreeMap::new(),
+            outlives,
+            fruitless: 0,
             window: window.into(),
             bytes: 0,
             paused: None,
@@ -106,35 +152,77 @@ impl Flights {
         self.outgoing.oldest()
     }
 
-    /// Begins the flight of `what`, a message of `bytes`.
+    /// Begins the flight of `what` as `publish`, which has QoS 1 or 2.
     ///
     /// # Errors
     /// There is no room; `what` is given back.
-    pub(super) fn launch(&mut self, what: What, bytes: usize) -> Result<PacketId, What> {
-        let id = self.outgoing.send((what, bytes), Qos::AtLeastOnce).map_err(|(what, _)| what)?;
+    pub(super) fn launch(&mut self, what: What, publish: &Publish) -> Result<PacketId, What> {
+        let bytes = publish.payload.len();
+        let copy = self.outlives.then(|| Box::new(publish.clone()));
+        let flight = Flight { what, bytes, copy };
+        let id = self.outgoing.send(flight, publish.qos).map_err(|flight| flight.what)?;
         self.bytes += bytes;
         Ok(id)
     }
 
     /// Ends a flight that did not begin after all.
     pub(super) fn abort(&mut self, id: PacketId) -> Option<What> {
-        let (what, bytes) = self.outgoing.forget(id)?;
-        self.bytes = self.bytes.saturating_sub(bytes);
-        Some(what)
+        let flight = self.outgoing.forget(id)?;
+        Some(self.arrived(flight))
+    }
+
+    fn arrived(&mut self, flight: Flight) -> What {
+        self.bytes = self.bytes.saturating_sub(flight.bytes);
+        self.fruitless = 0;
+        flight.what
     }
 
     /// Takes a PUBACK. `None` where nothing with that id was in flight. After
     /// [`Verdict::NotNow`] there is no room for a while.
     pub(super) fn land(&mut self, ack: Ack, now: Instant) -> Option<(What, Verdict)> {
-        let (what, bytes) = self.outgoing.puback(ack.id)?;
-        self.bytes = self.bytes.saturating_sub(bytes);
-        let verdict = Verdict::from(ack.reason);
+        let flight = self.outgoing.puback(ack.id)?;
+        Some((self.arrived(flight), self.judge(ack.reason, now)))
+    }
+
+    /// Takes a PUBREC.
+    pub(super) fn record(&mut self, ack: Ack, now: Instant) -> Answer {
+        match self.outgoing.pubrec(ack) {
+            Recorded::Released(flight) => {
+                if let Some(flight) = flight {
+                    let what = self.arrived(flight);
+                    self.recorded.insert(ack.id, what);
+                }
+                Answer::Release(Ack::ok(ack.id))
+            }
+            Recorded::Refused(flight) => {
+                let what = flight.map(|flight| self.arrived(flight));
+                match what.or_else(|| self.recorded.remove(&ack.id)) {
+                    Some(what) => Answer::Over(what, self.judge(ack.reason, now)),
+                    None => Answer::Nothing,
+                }
+            }
+            Recorded::Unknown => Answer::Release(Ack { id: ack.id, reason: Reason::ID_NOT_FOUND }),
+        }
+    }
+
+    /// Takes a PUBCOMP; gives what is in the cloud now. Its reason says nothing: "packet id not
+    /// found" means that an earlier PUBREL was the last.
+    pub(super) fn complete(&mut self, id: PacketId) -> Option<What> {
+        if !self.outgoing.pubcomp(id) {
+            return None;
+        }
+        self.fruitless = 0;
+        self.recorded.remove(&id)
+    }
+
+    fn judge(&mut self, reason: Reason, now: Instant) -> Verdict {
+        let verdict = Verdict::from(reason);
         match verdict {
             Verdict::Taken => self.next_pause = PAUSE.0,
             Verdict::NotNow => self.pause(now),
             Verdict::Never => {}
         }
-        Some((what, verdict))
+        verdict
     }
 
     /// One pause for all refusals that come while it lasts.
@@ -165,8 +253,62 @@ impl Flights {
         std::iter::from_fn(|| self.again.pop_first().map(|(_, row)| row)).take(max).collect()
     }
 
+    /// The connection is gone and the session is not: retained words are forgotten, the newest will
+    /// come again. `unwritten` was sent with QoS 0 and may not have left.
+    pub(super) fn disconnected(&mut self, unwritten: Vec<What>) {
+        self.outgoing.retain(|flight| matches!(flight.what, What::Row(_)));
+        self.bytes = self.outgoing.iter().map(|flight| flight.bytes).sum();
+        self.recorded.retain(|_, what| matches!(what, What::Row(_)));
+        for what in unwritten {
+            if let What::Row(row) = what {
+                self.keep(row);
+            }
+        }
+    }
+
+    /// A new connection to the same session, with room for `window` messages: what is in flight is to
+    /// be [sent again](Self::next_resend).
+    pub(super) fn reconnect(&mut self, window: u16) {
+        self.fruitless += 1;
+        self.window = window.into();
+        self.paused = None;
+        self.outgoing.reconnect(window);
+    }
+
+    /// How many connections in a row have brought no acknowledgement.
+    pub(super) fn fruitless(&self) -> u32 {
+        self.fruitless
+    }
+
+    /// The next packet to send again: a PUBLISH, with its id and the DUP flag, or a PUBREL.
+    pub(super) fn next_resend(&mut self) -> Option<Packet> {
+        loop {
+            match self.outgoing.next_resend()? {
+                Resend::Publish(id, flight) => {
+                    if let Some(copy) = &flight.copy {
+                        let again = Publish { id: Some(id), dup: true, ..(**copy).clone() };
+                        return Some(Packet::Publish(Box::new(again)));
+                    }
+                }
+                Resend::Release(id) => return Some(Packet::PubRel(Ack::ok(id))),
+            }
+        }
+    }
+
+    /// Rows that may arrive twice because they are sent again with QoS 1.
+    pub(super) fn unsure(&self) -> impl Iterator<Item = &Taken> {
+        let is_unsure =
+            |flight: &&Flight| flight.copy.as_ref().is_some_and(|copy| copy.qos == Qos::AtLeastOnce);
+        self.outgoing.iter().filter(is_unsure).filter_map(|flight| match &flight.what {
+            What::Row(row) => Some(row),
+            What::Word(..) => None,
+        })
+    }
+
     /// Ends everything; gives what was in flight and its bytes, in order.
     pub(super) fn end(mut self) -> Vec<(What, usize)> {
-        self.outgoing.drain()
+        let recorded = self.recorded.into_values().map(|what| (what, 0));
+        let in_flight = self.outgoing.drain().into_iter().map(|flight| (flight.what, flight.bytes));
+        recorded.chain(in_flight).collect()
     }
 }

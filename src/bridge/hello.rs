@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::mqtt::packet::{Connect, Publish, Qos, Reason, Version, Will};
-use crate::topic::{OFFLINE, Subject, Topics};
+use crate::topic::OFFLINE;
 
 use super::alive::KEEP_ALIVE;
+use super::downlink::RECEIVE_MAXIMUM;
 use super::lost::Lost;
-use super::session::INPUT_BYTES;
+use super::session::{INPUT_BYTES, RECEIVE_BYTES};
 use super::version::Negotiation;
 
 /// Makes the CONNECT of one bridge.
@@ -19,34 +20,42 @@ pub(super) struct Hello {
     will_topic: Arc<str>,
     will_qos: Qos,
     will_retain: bool,
+    /// Seconds that the session outlives a connection; 0 for a session that begins clean.
+    session_expiry_s: u32,
+    /// There is something to receive.
+    receives: bool,
     negotiation: Negotiation,
 }
 
 impl Hello {
-    /// For a bridge of the gateway named `gateway`. Asks for everything until something is refused.
-    pub(super) fn new(config: &config::Bridge, gateway: &str, topics: &Topics) -> Self {
+    /// For a bridge of the gateway named `gateway`, whose status is `will_topic` in the cloud. Asks
+    /// for everything until something is refused.
+    pub(super) fn new(config: &config::Bridge, gateway: &str, will_topic: Arc<str>) -> Self {
         let default_id = || format!("serialgate-{gateway}-{}", config.name);
         Self {
             client_id: config.client_id.clone().unwrap_or_else(default_id).into(),
             username: config.username.as_deref().map(Into::into),
-            will_topic: topics.of(&Subject::Gateway).into(),
+            will_topic,
             will_qos: Qos::AtLeastOnce,
             will_retain: true,
+            session_expiry_s: u32::try_from(config.session_expiry().as_secs()).unwrap_or(u32::MAX - 1),
+            receives: !config.receive.is_empty(),
             negotiation: Negotiation::new(config.protocol),
         }
     }
 
-    /// The next CONNECT. The session begins clean: what is to be sent is in the queue.
+    /// The next CONNECT. Unless the session is to outlive its connections it begins clean: what is to
+    /// be sent is in the queue.
     pub(super) fn connect(&self, password: Option<String>) -> Connect {
         let will = Publish::new(Arc::clone(&self.will_topic), OFFLINE, self.will_qos, self.will_retain);
         Connect {
             version: self.version(),
             client_id: Arc::clone(&self.client_id),
-            clean_start: true,
+            clean_start: self.session_expiry_s == 0,
             keep_alive_s: u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX),
-            session_expiry_s: 0,
-            receive_maximum: u16::MAX,
-            maximum_packet_size: Some(INPUT_BYTES),
+            session_expiry_s: self.session_expiry_s,
+            receive_maximum: if self.receives { RECEIVE_MAXIMUM } else { u16::MAX },
+            maximum_packet_size: Some(if self.receives { RECEIVE_BYTES } else { INPUT_BYTES }),
             topic_alias_maximum: 0,
             username: self.username.clone(),
             password: password.map(Into::into),

@@ -158,6 +158,11 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Takes what came right behind CONNACK, for the session that has been resumed meanwhile.
+    pub(super) fn take_rest(&mut self, outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
+        Ok(self.session.receive(&mut self.input, Instant::now().into_std(), outcomes)?)
+    }
+
     /// Writes what the socket takes at once, which mostly is everything: that spares a turn for each
     /// message. The rest is for [`Connection::turn`].
     pub(super) fn flush(&mut self, outcomes: &mut Vec<Outcome>) {

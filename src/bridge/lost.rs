@@ -34,12 +34,41 @@ pub(super) enum Lost {
     /// No PUBACK.
     #[error("the broker did not acknowledge a message within {0:?}")]
     NoPubAck(Duration),
-    /// What came is not MQTT, or too large.
+    /// No SUBACK.
+    #[error("the broker did not answer SUBSCRIBE within {0:?}")]
+    NoSubAck(Duration),
+    /// More than our receive maximum.
+    #[error("the broker sent more than {0} messages without an acknowledgement")]
+    TooMany(u16),
+    /// A packet over our limit. A 3.1.1 broker does not know it.
+    #[error(
+        "the broker sent a packet of {bytes} bytes, and {limit} is the limit; it will come again with each \
+         connection until it is removed there, or `protocol: 5` tells the broker the limit"
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// Ours.
+        limit: usize,
+    },
+    /// A message from the cloud found no room in the queue.
+    #[error("the queue has no room for a message from the broker, which is to come again")]
+    QueueFull,
+    /// What came is not MQTT.
     #[error("the broker sent something that we do not take: {0}")]
-    Nonsense(#[from] CodecError),
+    Nonsense(CodecError),
     /// A packet at the wrong time.
     #[error("the broker sent {0} at the wrong time")]
     Unexpected(&'static str),
+}
+
+impl From<CodecError> for Lost {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
+            other => Self::Nonsense(other),
+        }
+    }
 }
 
 /// The version as people write it.

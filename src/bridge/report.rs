@@ -1,16 +1,17 @@
 //! What a bridge tells of itself: its entry in the status, and one log line per change.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::mqtt::packet::Version;
+use crate::mqtt::packet::{Qos, Reason, Version};
 use crate::status::{self, BridgeState, Cell};
 
 use super::eta::Eta;
 use super::lost;
+use super::subscribe::Answer;
 
 /// Topics whose dead letters were logged: more are counted only.
 const TOPICS_TOLD_MAX: usize = 256;
@@ -26,6 +27,9 @@ pub(super) struct Report {
     /// Why the last attempt failed, so that the same is not logged again.
     failed_for: Option<String>,
     topics_told: HashSet<Arc<str>>,
+    downgraded: Option<Qos>,
+    /// What the cloud last answered to each subscription.
+    answers_told: HashMap<Arc<str>, Result<Qos, Reason>>,
 }
 
 impl Report {
@@ -38,6 +42,8 @@ impl Report {
             eta: Eta::default(),
             failed_for: None,
             topics_told: HashSet::new(),
+            downgraded: None,
+            answers_told: HashMap::new(),
         }
     }
 
@@ -64,6 +70,11 @@ impl Report {
         status.in_flight = 0;
         status.eta_s = None;
         status.duplicates_possible += duplicates_possible;
+    }
+
+    /// As many readings may arrive twice, although nothing was lost just now.
+    pub(super) fn duplicates_possible(&self, readings: u64) {
+        self.cell.lock().duplicates_possible += readings;
     }
 
     /// An attempt failed. Only a reason that was not told yet is logged.
@@ -99,6 +110,45 @@ impl Report {
     /// So many readings are in the cloud.
     pub(super) fn delivered(&self, readings: u64) {
         self.cell.lock().delivered += readings;
+    }
+
+    /// A message came from the cloud; whether it was taken.
+    pub(super) fn received(&self, taken: bool) {
+        let mut status = self.cell.lock();
+        let count = if taken { &mut status.received } else { &mut status.not_taken };
+        *count += 1;
+    }
+
+    /// The cloud takes no higher QoS than `most`, and more was asked for.
+    pub(super) fn downgraded(&mut self, most: Qos) {
+        if self.downgraded.replace(most) != Some(most) {
+            let (bridge, most) = (&self.name, most as u8);
+            tracing::warn!(%bridge, most, "the broker takes no higher QoS; messages go with that");
+        }
+    }
+
+    /// The cloud's answer to a subscription. Gives what to tell of it, if it is new.
+    pub(super) fn subscribed(&mut self, answer: &Answer) -> Option<String> {
+        let Answer { filter, asked, granted } = answer;
+        let is_new = self.answers_told.insert(Arc::clone(filter), *granted) != Some(*granted);
+        match *granted {
+            Ok(qos) if qos >= *asked => None,
+            Ok(qos) => {
+                let (bridge, asked, qos) = (&self.name, *asked as u8, qos as u8);
+                if is_new {
+                    tracing::warn!(%bridge, %filter, asked, qos, "subscribed with a lower QoS");
+                }
+                None
+            }
+            Err(reason) => {
+                let reason = format!("subscription to {filter} refused: {}", lost::Words(reason));
+                self.cell.lock().last_error = Some(reason.clone());
+                if is_new {
+                    tracing::warn!(bridge = %self.name, error = reason, "nothing will come from there");
+                }
+                is_new.then_some(reason)
+            }
+        }
     }
 
     /// A message on `topic` was given up. Logged once per topic.

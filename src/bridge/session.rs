@@ -5,14 +5,13 @@
 //! retained words ──post_word────> │ Session │
 //!               <──Outcome─────── └─────────┘ <──receive── socket
 //! ```
-//! A session lives as long as its TCP connection: packet ids, window and limits begin afresh with
-//! the next one, and the queue hands out again what was not done. A row is done only at the
-//! success of its own PUBACK.
+//! Window and limits begin afresh with each connection. Packet ids do as well, unless the broker
+//! keeps the session ([`Memory`]); else the queue hands out again what was not done. A row is done
+//! only at the success of its own last acknowledgement: PUBACK, or PUBCOMP. With QoS 0 it is done
+//! once the socket has its last byte.
 //!
-//! Rows are sent with QoS 1, whatever QoS a LAN client gave its message: a row must be
-//! acknowledged before it leaves the queue, and with a clean start nothing of QoS 2 would outlive
-//! the connection. Consumers drop the rare duplicate by its id. Only where the broker takes
-//! nothing but QoS 0 is a row done once the socket has its last byte.
+//! Rows have the QoS of their route, whatever QoS a LAN client gave its message, as far as the
+//! broker takes it.
 
 mod open;
 
@@ -24,14 +23,17 @@ use bytes::BytesMut;
 use crate::mqtt::codec::{Codec, CodecError};
 use crate::mqtt::packet::{ConnAck, Connect, Disconnect, Packet, Publish, Qos, Reason, Version};
 use crate::queue::Taken;
+use crate::queue::acks::Due;
 use crate::topic::Subject;
 
-use super::alive::{ACK_WITHIN, Due, PONG_WITHIN};
+use super::alive::{self, ACK_WITHIN, PONG_WITHIN};
+use super::carry::Memory;
 use super::flights::{Outcome, Unsendable, What};
 use super::lost::Lost;
 use super::words::Word;
 
 use self::open::Open;
+pub(super) use self::open::{Ended, Rows, Terms};
 
 /// Messages in flight at most. Keeps a link with a round trip of 25 ms busy at 20 000 messages per
 /// second; as many may arrive twice after a cut.
@@ -40,8 +42,10 @@ pub(super) const WINDOW: u16 = 500;
 pub(super) const WINDOW_V3: u16 = 100;
 /// No more is encoded while so many bytes wait for the socket.
 const OUTPUT_BYTES: usize = 64 * 1024;
-/// Largest packet that we take, in bytes: we subscribe to nothing, so only answers come.
+/// Largest packet that we take where we subscribe to nothing, in bytes: only answers come.
 pub(super) const INPUT_BYTES: u32 = 64 * 1024;
+/// Largest packet that we take where we subscribe, in bytes: what the local broker takes as well.
+pub(super) const RECEIVE_BYTES: u32 = 1024 * 1024;
 /// CONNACK is due within this time.
 pub(super) const CONNACK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -49,7 +53,7 @@ pub(super) const CONNACK_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Session {
     codec: Codec,
-    version: Version,
+    connect: Connect,
     output: BytesMut,
     phase: Phase,
 }
@@ -68,11 +72,33 @@ impl Session {
     /// # Errors
     /// The CONNECT cannot be encoded: a text in it is too long.
     pub(super) fn new(connect: Connect, now: Instant) -> Result<Self, CodecError> {
-        let version = connect.version;
-        let mut codec = Codec::client(version, usize::try_from(INPUT_BYTES).unwrap_or(usize::MAX));
+        let limit = connect.maximum_packet_size.unwrap_or(INPUT_BYTES);
+        let mut codec = Codec::client(connect.version, usize::try_from(limit).unwrap_or(usize::MAX));
         let mut output = BytesMut::new();
-        codec.encode(&Packet::Connect(Box::new(connect)), &mut output)?;
-        Ok(Self { codec, version, output, phase: Phase::Handshake { until: now + CONNACK_WITHIN } })
+        codec.encode(&Packet::Connect(Box::new(connect.clone())), &mut output)?;
+        // Needed no more.
+        let connect = Connect { password: None, will: None, ..connect };
+        Ok(Self { codec, connect, output, phase: Phase::Handshake { until: now + CONNACK_WITHIN } })
+    }
+
+    /// Goes on with what is remembered of the session, and asks for messages; to be called once, when
+    /// the broker has accepted us. Gives the rows that were in flight in a session that the broker has
+    /// forgotten: they are to be taken from the queue again.
+    pub(super) fn resume(&mut self, memory: Memory, terms: &Terms, now: Instant) -> Option<Vec<Taken>> {
+        match &mut self.phase {
+            Phase::Handshake { .. } => None,
+            Phase::Open(open) => open.resume((&mut self.codec, &mut self.output), memory, terms, now),
+        }
+    }
+
+    /// Whether the broker remembers our session.
+    pub(super) fn is_present(&self) -> bool {
+        self.open().is_some_and(|open| open.present)
+    }
+
+    /// The highest QoS that the broker takes.
+    pub(super) fn maximum_qos(&self) -> Qos {
+        self.open().map_or(Qos::AtMostOnce, |open| open.qos)
     }
 
     /// Whether the broker accepted us.
@@ -135,7 +161,8 @@ impl Session {
         let mut unsendable = Vec::new();
         for _ in 0..max.min(self.room()) {
             let Some((subject, word)) = self.open_mut().and_then(|open| open.words.next()) else { break };
-            let publish = Publish::new(Arc::clone(&word.topic), word.payload.clone(), Qos::AtLeastOnce, true);
+            let qos = word.qos.min(Qos::AtLeastOnce);
+            let publish = Publish::new(Arc::clone(&word.topic), word.payload.clone(), qos, true);
             if let Err((What::Word(subject, word), error)) =
                 self.send(What::Word(subject, word), publish, now)
             {
@@ -175,8 +202,10 @@ impl Session {
 
     /// Says on `topic` that the gateway is offline, and ends the connection. Nobody waits for the
     /// acknowledgement of the former, so it goes with QoS 0.
-    pub(super) fn say_goodbye(&mut self, topic: &str, offline: &'static str) {
-        let retain = self.open().is_some_and(|open| open.retain);
+    pub(super) fn say_goodbye(&mut self, topic: Arc<str>, offline: &'static str) {
+        let Some(open) = self.open_mut() else { return };
+        open.closing = true;
+        let retain = open.retain;
         let word = Publish::new(topic, offline, Qos::AtMostOnce, retain);
         for packet in [Packet::Publish(Box::new(word)), Packet::Disconnect(Disconnect::new(Reason::SUCCESS))]
         {
@@ -187,7 +216,8 @@ impl Session {
 
     // === Receiving ===
 
-    /// Takes the complete packets out of `input`.
+    /// Takes the complete packets out of `input`, up to CONNACK at first: what follows is for a
+    /// session that has been [resumed](Self::resume).
     ///
     /// # Errors
     /// The connection is over.
@@ -198,12 +228,16 @@ impl Session {
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), Lost> {
         if !self.is_open() && self.refuses_version(input) {
-            return Err(Lost::Version(self.version));
+            return Err(Lost::Version(self.connect.version));
         }
-        while let Some(packet) = self.codec.decode(input)? {
+        let was_open = self.is_open();
+        while self.is_open() == was_open
+            && let Some(packet) = self.codec.decode(input)?
+        {
             self.handle(packet, now, outcomes)?;
         }
-        if let Some(open) = self.open_mut() {
+        if let Phase::Open(open) = &mut self.phase {
+            outcomes.extend(open.subscribe(&mut self.codec, &mut self.output, now));
             open.alive.heard(now);
             open.alive.oldest(open.flights.oldest(), now);
         }
@@ -214,7 +248,7 @@ impl Session {
     fn refuses_version(&self, input: &[u8]) -> bool {
         /// CONNACK, two bytes: flags, return code 1 (MQTT 3.1.1, 3.2.2.3).
         const UNACCEPTABLE_VERSION: [u8; 4] = [0x20, 0x02, 0x00, 0x01];
-        self.version == Version::V5 && input.starts_with(&UNACCEPTABLE_VERSION)
+        self.connect.version == Version::V5 && input.starts_with(&UNACCEPTABLE_VERSION)
     }
 
     fn handle(&mut self, packet: Packet, now: Instant, outcomes: &mut Vec<Outcome>) -> Result<(), Lost> {
@@ -224,22 +258,20 @@ impl Session {
                 Err(Lost::Refused(end.reason, end.reason_string))
             }
             (Phase::Handshake { .. }, _) => Err(Lost::Unexpected("a packet before CONNACK")),
-            (Phase::Open(open), Packet::PubAck(ack)) => {
-                outcomes.extend(open.acknowledged(ack, now));
-                Ok(())
-            }
             (Phase::Open(_), Packet::Disconnect(end)) => {
                 Err(Lost::Disconnected(end.reason, end.reason_string))
             }
             (Phase::Open(_), Packet::ConnAck(_)) => Err(Lost::Unexpected("a second CONNACK")),
-            // PINGRESP; and whatever belongs to subscriptions or QoS 2, which we never asked for.
-            (Phase::Open(_), _) => Ok(()),
+            (Phase::Open(open), packet) => {
+                outcomes.extend(open.take((&mut self.codec, &mut self.output), packet, now)?);
+                Ok(())
+            }
         }
     }
 
     fn answered(&mut self, answer: ConnAck, now: Instant) -> Result<(), Lost> {
         if answer.reason == Reason::UNSUPPORTED_VERSION {
-            return Err(Lost::Version(self.version));
+            return Err(Lost::Version(self.connect.version));
         }
         if answer.reason.is_failure() {
             return Err(Lost::Refused(answer.reason, answer.reason_string));
@@ -247,7 +279,7 @@ impl Session {
         if let Some(bytes) = answer.maximum_packet_size {
             self.codec.set_peer_maximum(bytes);
         }
-        self.phase = Phase::Open(Box::new(Open::new(self.version, &answer, now)));
+        self.phase = Phase::Open(Box::new(Open::new(&self.connect, &answer, now)));
         Ok(())
     }
 
@@ -259,7 +291,8 @@ impl Session {
             Phase::Handshake { until } => *until,
             Phase::Open(open) => {
                 let alive = open.alive.deadline();
-                open.flights.paused_until().map_or(alive, |until| until.min(alive))
+                let others = open.flights.paused_until().into_iter().chain(open.downlink.deadline());
+                others.fold(alive, Instant::min)
             }
         }
     }
@@ -275,20 +308,43 @@ impl Session {
             Phase::Open(open) => open,
         };
         open.flights.end_pause(now);
+        open.downlink.overdue(now)?;
         match open.alive.due(now) {
-            Due::Nothing => Ok(()),
-            Due::Ping => Ok(self.codec.encode(&Packet::PingReq, &mut self.output)?),
-            Due::NoPong => Err(Lost::NoPong(PONG_WITHIN)),
-            Due::NoPubAck => Err(Lost::NoPubAck(ACK_WITHIN)),
+            alive::Due::Nothing => Ok(()),
+            alive::Due::Ping => Ok(self.codec.encode(&Packet::PingReq, &mut self.output)?),
+            alive::Due::NoPong => Err(Lost::NoPong(PONG_WITHIN)),
+            alive::Due::NoPubAck => Err(Lost::NoPubAck(ACK_WITHIN)),
         }
     }
 
-    /// The connection is gone: the rows that the broker may have, in order, each with the bytes of
-    /// its payload.
-    pub(super) fn end(self) -> Vec<(Taken, usize)> {
+    /// The connection is gone. What is in flight stays with a session that outlives it, if it
+    /// `may_stay` there.
+    pub(super) fn end(self, may_stay: bool) -> Ended {
         match self.phase {
-            Phase::Handshake { .. } => Vec::new(),
-            Phase::Open(open) => open.end(),
+            Phase::Handshake { .. } => Ended { memory: Memory::default(), rows: Rows::Back(Vec::new()) },
+            Phase::Open(open) => open.end(may_stay),
+        }
+    }
+
+    // === What the cloud sends ===
+
+    /// Acknowledges a message that is safe.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub(super) fn acknowledge(&mut self, due: Due) -> Result<(), Lost> {
+        let Phase::Open(open) = &mut self.phase else { return Ok(()) };
+        if open.closing {
+            return Ok(());
+        }
+        let answer = open.downlink.acknowledge(due);
+        Ok(self.codec.encode(&answer, &mut self.output)?)
+    }
+
+    /// A message was not taken: it is to come again, with the next connection.
+    pub(super) fn leave(&mut self, due: Due) {
+        if let Some(open) = self.open_mut() {
+            open.downlink.leave(due);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::mqtt::packet::{
 };
 use crate::reading::{Reading, Value};
 use crate::status::BridgeState;
+use crate::topic::{Route, Routes};
 
 /// Longest wait for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,6 +54,7 @@ impl Rig {
             outlet: queue.outlet(0),
             queue: queue.clone(),
             bulletin: bulletin.clone(),
+            local: LocalPublish::new(|_| {}),
             topics,
             status: status.clone(),
         };
@@ -306,7 +308,7 @@ async fn retained_words_come_after_each_connect_and_when_they_change() {
 #[tokio::test]
 async fn filters_choose_what_is_forwarded() {
     let rig = Rig::with(TcpListener::bind("127.0.0.1:0").await.unwrap(), |config| {
-        config.forward = Some(vec!["serialgate/+/+/state".into(), "sensors/#".into()]);
+        config.forward = Some(Routes::plain(["serialgate/+/+/state", "sensors/#"]).unwrap());
     });
     rig.push(1, 1);
     rig.bulletin.post(Subject::Gateway, "online");
@@ -327,6 +329,47 @@ async fn filters_choose_what_is_forwarded() {
     }
     let at_least_once = |topic: &str| (topic.to_owned(), Qos::AtLeastOnce, true);
     assert_eq!(topics, ["serialgate/pi/status", "serialgate/pi/shed/state", "sensors/a"].map(at_least_once));
+}
+
+#[tokio::test]
+async fn everything_goes_out_under_the_names_and_with_the_qos_of_its_route() {
+    let route = |filter: &str, strip: &str, prefix: &str, qos| {
+        Route::plain(filter).unwrap().renamed(strip, prefix).unwrap().with_qos(qos)
+    };
+    let routes = [
+        route("serialgate/+/+/data", "serialgate/", "lake/", Qos::AtMostOnce),
+        route("serialgate/+/+/meta", "", "lake/", Qos::ExactlyOnce),
+        route("serialgate/pi/status", "serialgate/pi/", "gateways/pi-", Qos::AtLeastOnce),
+    ];
+    let mut rig = Rig::with(TcpListener::bind("127.0.0.1:0").await.unwrap(), |config| {
+        config.forward = Some(routes.into_iter().collect());
+    });
+    rig.push(1, 1);
+    rig.bulletin.post(Subject::Gateway, "online");
+    rig.bulletin.post(Subject::Meta("shed".into()), "{}");
+    let (mut broker, connect) = rig.accept().await;
+    assert_eq!(&*connect.will.unwrap().message.topic, "gateways/pi-status");
+    broker.say(Packet::ConnAck(Box::new(accepted()))).await;
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let publish = broker.publish().await;
+        if let Some(id) = publish.id {
+            broker.ack(id, Reason::SUCCESS).await;
+        }
+        seen.push((publish.topic.to_string(), publish.qos));
+    }
+    let expected = [
+        ("gateways/pi-status", Qos::AtLeastOnce),
+        // Of a retained word only the newest counts: QoS 2 would add nothing.
+        ("lake/serialgate/pi/shed/meta", Qos::AtLeastOnce),
+        ("lake/pi/shed/data", Qos::AtMostOnce),
+    ];
+    assert_eq!(seen, expected.map(|(topic, qos)| (topic.to_owned(), qos)));
+    rig.until_empty().await;
+    drop(rig.stop.take());
+    let goodbye = broker.publish().await;
+    assert_eq!((&*goodbye.topic, &goodbye.payload[..]), ("gateways/pi-status", &b"offline"[..]));
+    rig.stop().await;
 }
 
 // === Connections that break ===

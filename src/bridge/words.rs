@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::mqtt::packet::Qos;
 use crate::topic::Subject;
 
 /// What to say on a subject.
@@ -13,6 +14,8 @@ use crate::topic::Subject;
 pub(super) struct Word {
     /// On which topic.
     pub(super) topic: Arc<str>,
+    /// Delivery guarantee. 2 counts as 1: only the newest word matters, and that is the last to come.
+    pub(super) qos: Qos,
     /// Empty to withdraw what was said.
     pub(super) payload: Bytes,
 }
@@ -69,7 +72,7 @@ mod tests {
     use super::*;
 
     fn word(payload: &str) -> Word {
-        Word { topic: "t".into(), payload: payload.to_owned().into() }
+        Word { topic: "t".into(), qos: Qos::AtLeastOnce, payload: payload.to_owned().into() }
     }
 
     #[test]

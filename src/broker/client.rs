@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use super::acks::{self, Acks, Due, Lost, Verdict};
 use super::aliases::{MAXIMUM, OurAliases, TheirAliases};
 use super::end::End;
 use super::end::TakenOver;
@@ -20,6 +19,7 @@ use crate::mqtt::packet::{
     Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Subscribe, Version,
 };
 use crate::mqtt::session::Arrival;
+use crate::queue::acks::{self, Acks, Due, Lost, Verdict};
 
 /// One connected client.
 #[derive(Debug)]

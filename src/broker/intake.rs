@@ -1,8 +1,7 @@
 //! Where messages of LAN clients go that a bridge forwards.
 
-use crate::mqtt::packet::{Publish, Qos};
+use crate::mqtt::packet::Publish;
 use crate::queue::{Full, Queue, Ticket};
-use crate::reading::{Body, Message};
 
 /// Takes what a bridge wants of the LAN clients' messages.
 pub trait Intake: Send + Sync {
@@ -18,21 +17,7 @@ pub trait Intake: Send + Sync {
 /// full.
 impl Intake for Queue {
     fn offer(&self, publish: &Publish) -> Result<Option<Ticket>, Full> {
-        if !self.wants_message(&publish.topic) {
-            return Ok(None);
-        }
-        let body = Body::Message(Message {
-            topic: publish.topic.clone(),
-            payload: publish.payload.clone(),
-            qos: publish.qos as u8,
-            retain: publish.retain,
-            properties: publish.properties.clone(),
-        });
-        if publish.qos == Qos::AtMostOnce {
-            self.push(body);
-            return Ok(None);
-        }
-        self.push_ticketed(body).map(Some)
+        Self::offer(self, publish)
     }
 }
 

@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::Limits;
-use super::acks::{self, Acks};
 use super::end::TakenOver;
 use super::filter::Filter;
 use super::message::{Delivery, Message};
@@ -20,6 +19,7 @@ use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
 use super::session::{Outbound, Room, Session};
 use crate::mqtt::packet::{PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
+use crate::queue::acks::{self, Acks};
 use crate::status;
 
 use presence::Presence;

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::{ConfigArg, Exit, complain, say};
 use crate::config::units::{print_duration, print_size};
 use crate::config::{Bridge, Config, Durability, Order, Port, WhenFull};
-use crate::mqtt::packet::Version;
+use crate::mqtt::packet::{Qos, Version};
+use crate::topic::{Route, Routes};
 
 /// `check` on the command line.
 #[derive(Clone, Debug, clap::Args)]
@@ -99,9 +100,23 @@ fn describe_bridge(bridge: &Bridge) -> String {
     let host = if bridge.host.contains(':') { format!("[{}]", bridge.host) } else { bridge.host.clone() };
     let what = match &bridge.forward {
         None => String::from("our own topics except state"),
-        Some(filters) => filters.join(", "),
+        Some(routes) => describe_routes(routes),
     };
     format!("{}, mqtt://{host}:{} (MQTT {version}), gets {what}{order}", bridge.name, bridge.port)
+}
+
+/// Filters, where something is renamed with what it is called there, and every QoS that is not 1.
+fn describe_routes(routes: &Routes) -> String {
+    let one = |route: &Route| {
+        let (here, there) = (route.filter(), route.filter_there());
+        let renamed = if **here == *there { String::new() } else { format!(" as {there}") };
+        let qos = match route.qos() {
+            Qos::AtLeastOnce => String::new(),
+            qos => format!(" (QoS {})", qos as u8),
+        };
+        format!("{here}{renamed}{qos}")
+    };
+    routes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// What is allowed but probably not meant.
@@ -137,7 +152,7 @@ ports:
   - {path: /dev/ttyUSB1, format: json, device_key: id}
 bridges:
   - {name: cloud, url: mqtt://broker.example.com, protocol: 3.1.1}
-  - {name: spare, url: 'mqtt://[::1]:1884', forward: ['a/#', b], username: u, password: {file: /no/such/file}}
+  - {name: spare, url: 'mqtt://[::1]:1884', forward: ['a/#', {filter: b/c, qos: 0, strip: b/, prefix: x/}], username: u, password: {file: /no/such/file}}
 ",
             "s.yaml",
         )
@@ -150,7 +165,7 @@ bridges:
         queue    /var/lib/serialgate/queue.db, on disk or delivered within 250ms; at 1GiB the oldest give way; kept for 30d
         broker   127.0.0.1:1883
         bridge   cloud, mqtt://broker.example.com:1883 (MQTT 3.1.1), gets our own topics except state
-        bridge   spare, mqtt://[::1]:1884 (MQTT 5, else 3.1.1), gets a/#, b
+        bridge   spare, mqtt://[::1]:1884 (MQTT 5, else 3.1.1), gets a/#, b/c as x/c (QoS 0)
         ");
         assert_snapshot!(warnings(&config).join("\n"), @"bridge spare: the password file /no/such/file cannot be read: No such file or directory (os error 2)");
     }

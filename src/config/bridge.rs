@@ -1,20 +1,20 @@
 //! `bridges`: the links to other brokers.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::broker::MQTT_PORT;
-use super::read::{Problems, Table, Wrong, text};
+use super::read::{Problems, Table, Wrong};
+use super::route;
 use super::secret::Secret;
 use super::tree::Node;
 use super::values;
-use crate::mqtt::packet::Version;
-use crate::topic;
+use crate::mqtt::packet::{Qos, Version};
+use crate::topic::Routes;
 
 /// Most entries in `bridges`.
 const MAX_BRIDGES: usize = 16;
-
-/// Most filters of one bridge.
-const MAX_FILTERS: usize = 256;
 
 /// Longest client id and user name, in bytes; brokers take less than the 65535 of the protocol.
 const MAX_NAME_BYTES: usize = 1024;
@@ -27,7 +27,13 @@ const URL_EXAMPLE: &str =
     "write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883";
 
 /// Keys of later versions.
-const LATER: [&str; 3] = ["rate", "receive", "tls"];
+const LATER: [&str; 2] = ["rate", "tls"];
+
+/// How long a session outlives its connections where something depends on it.
+const SESSION_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Longest and shortest `session_expiry`.
+const SESSION_EXPIRIES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 24 * 60 * 60);
 
 /// In which order a bridge gets what waits for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,8 +64,12 @@ pub struct Bridge {
     pub password: Option<Secret>,
     /// In which order it gets what waits.
     pub order: Order,
-    /// Filters for the topics to forward; `None`: our own topics except `state`.
-    pub forward: Option<Vec<String>>,
+    /// What to take from there, in its names.
+    pub receive: Routes,
+    /// How long the session outlives a connection; `None`: [`Bridge::session_expiry`] decides.
+    pub session_expiry: Option<Duration>,
+    /// What to forward, in our names; `None`: our own topics except `state`.
+    pub forward: Option<Routes>,
 }
 
 impl Bridge {
@@ -101,21 +111,29 @@ impl Bridge {
             }
         }
         table.set("order", &mut bridge.order, problems, order);
-        bridge.forward = forward(&mut table, problems);
+        let empty = (
+            "the list is empty, so this bridge would carry nothing",
+            "leave the key out for the gateway's own topics",
+        );
+        bridge.forward = route::read_all("forward", &mut table, empty, problems);
+        let empty = ("the list is empty, so nothing would come from there", "leave the key out");
+        bridge.receive = route::read_all("receive", &mut table, empty, problems).unwrap_or_default();
+        table.set("session_expiry", &mut bridge.session_expiry, problems, |text| {
+            values::duration(text, &SESSION_EXPIRIES, "1d").map(Some)
+        });
         table.close(&LATER, problems);
         Some(bridge)
     }
-}
 
-fn forward(table: &mut Table<'_>, problems: &mut Problems) -> Option<Vec<String>> {
-    let example = "`forward: [\"sensors/#\"]`";
-    let items = table.list("forward", MAX_FILTERS, example, problems)?;
-    if let (true, Some(place)) = (items.is_empty(), table.place_of("forward")) {
-        let what = "the list is empty, so this bridge would carry nothing";
-        let instead = format!("leave the key out for the gateway's own topics, or write {example}");
-        problems.add_for("forward", place, &Wrong::new(what, instead));
+    /// How long the session outlives a connection. Unless configured, a day if the cloud is to keep
+    /// something for us: messages, or what it knows of QoS 2. Else the session ends with the
+    /// connection.
+    #[must_use]
+    pub fn session_expiry(&self) -> Duration {
+        let sends_once = self.forward.as_ref().is_some_and(|routes| routes.highest_qos() == Qos::ExactlyOnce);
+        let needed = sends_once || !self.receive.is_empty();
+        self.session_expiry.unwrap_or(if needed { SESSION_EXPIRY } else { Duration::ZERO })
     }
-    Some(items.iter().filter_map(|item| text("forward", item, problems, filter)).collect())
 }
 
 fn order(text: &str) -> Result<Order, Wrong> {
@@ -128,17 +146,6 @@ fn order(text: &str) -> Result<Order, Wrong> {
 
 fn name(text: &str) -> Result<Option<String>, Wrong> {
     values::line(text, MAX_NAME_BYTES).map(Some)
-}
-
-fn filter(text: &str) -> Result<String, Wrong> {
-    if topic::is_valid_filter(text) {
-        return Ok(text.to_owned());
-    }
-    Err(Wrong::value(
-        text,
-        "is not a topic filter: `+` fills a whole level, and `#` only the last one",
-        "write for example `sensors/+/temp` or `sensors/#`",
-    ))
 }
 
 fn protocol(text: &str) -> Result<Version, Wrong> {

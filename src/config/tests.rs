@@ -4,7 +4,8 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::*;
-use crate::mqtt::packet::Version;
+use crate::mqtt::packet::{Qos, Version};
+use crate::topic::{Route, Routes};
 
 /// The file that is shipped.
 const SHIPPED: &str = include_str!("../../config/serialgate.yaml");
@@ -121,9 +122,11 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
     protocol: 3.1.1
     client_id: c1
     order: live_first
+    receive: [a/+/set]
+    session_expiry: 1h
     username: 0012
     password: {file: secrets/cloud}
-    forward: [serialgate/#, sensors/+/temp]
+    forward: [serialgate/#, {filter: sensors/+/temp, qos: 2, strip: sensors/, prefix: site/}]
   - {name: spare, url: 'mqtt://[2001:db8::1]:8883/', username: u, password: {env: SPARE}}
 ",
     );
@@ -136,7 +139,16 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
         username: Some("0012".into()),
         password: Some(Secret::File("/etc/serialgate/secrets/cloud".into())),
         order: Order::LiveFirst,
-        forward: Some(vec!["serialgate/#".into(), "sensors/+/temp".into()]),
+        receive: Routes::plain(["a/+/set"]).unwrap(),
+        session_expiry: Some(Duration::from_secs(3600)),
+        forward: Some(Routes::from_iter([
+            Route::plain("serialgate/#").unwrap(),
+            Route::plain("sensors/+/temp")
+                .unwrap()
+                .with_qos(Qos::ExactlyOnce)
+                .renamed("sensors/", "site/")
+                .unwrap(),
+        ])),
     };
     let spare = Bridge {
         name: "spare".into(),
@@ -485,6 +497,8 @@ mod wrong {
             "bridges: [{name: a, url: 'mqtt://h', forward: ['a#', 'b/#/c', ok]}]\n",
             "bridges: [{name: a, url: 'mqtt://h', forward: []}]\n",
             "bridges: [{name: a, url: 'mqtt://h', forward: 'a/#'}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', forward: [$share/g/a, {qos: 3}, {filter: a/#, strip: b/, x: 1}]}]\n",
+            "bridges: [{name: a, url: 'mqtt://h', forward: [{filter: a, strip: a}, {filter: a, prefix: +/}]}]\n",
         ];
         assert_snapshot!(all(&texts), @r#"
         bridges: [{}]
@@ -514,6 +528,17 @@ mod wrong {
 
         bridges: [{name: a, url: 'mqtt://h', forward: 'a/#'}]
         s.yaml:1:47: forward: here stands a single value, not a list; write `forward: ["sensors/#"]`
+
+        bridges: [{name: a, url: 'mqtt://h', forward: [$share/g/a, {qos: 3}, {filter: a/#, strip: b/, x: 1}]}]
+        s.yaml:1:48: forward: `$share/g/a` is a shared subscription, which a bridge cannot have; write the filter that follows the name of the group
+        s.yaml:1:60: an entry of `forward` or `receive` has no `filter`; add a line such as `filter: "sensors/#"`
+        s.yaml:1:66: qos: `3` is no QoS; write 0, 1 or 2
+        s.yaml:1:91: strip: `b/` is not what the filter begins with, up to its first wildcard; write for example `{filter: "sensors/#", strip: "sensors/"}`
+        s.yaml:1:95: an entry of `forward` or `receive` has no key `x`; the keys here are `filter`, `qos`, `strip` and `prefix`
+
+        bridges: [{name: a, url: 'mqtt://h', forward: [{filter: a, strip: a}, {filter: a, prefix: +/}]}]
+        s.yaml:1:67: strip: `a` takes the whole topic away; strip less, or add a `prefix`
+        s.yaml:1:91: prefix: `+/` cannot stand in a topic: it has a wildcard or is too long; write for example `prefix: "site-1/"`
         "#);
     }
 
@@ -606,7 +631,6 @@ bridges:
             ("broker: {listen: [{address: '127.0.0.1:1', tls: {}}]}", "`tls`"),
             ("broker: {listen: [{address: '127.0.0.1:1', websocket: true}]}", "`websocket`"),
             ("bridges: [{name: a, url: 'mqtt://h', tls: {}}]", "`tls`"),
-            ("bridges: [{name: a, url: 'mqtt://h', receive: []}]", "`receive`"),
             ("bridges: [{name: a, url: 'mqtt://h', rate: 1/s}]", "`rate`"),
             ("bridges: [{name: a, url: 'ws://h'}]", "`ws://`"),
             ("bridges: [{name: a, url: 'wss://h'}]", "`wss://`"),

@@ -10,7 +10,7 @@ use serialgate::config;
 use serialgate::queue::{Consumer, Order, Outlet, Queue, Safe, Ticket};
 use serialgate::reading::{Body, Message, Properties};
 use serialgate::status;
-use serialgate::topic::{Forward, Topics};
+use serialgate::topic::{Forward, Routes, Topics};
 use tokio::time::timeout;
 
 use crate::inject::{Injector, Plan};
@@ -52,8 +52,11 @@ fn config(folder: &Path) -> config::Queue {
 }
 
 fn open(folder: &Path) -> Option<Queue> {
-    let consumer =
-        Consumer { name: "cloud".into(), forward: Forward::Filters(vec!["#".into()]), order: Order::Oldest };
+    let consumer = Consumer {
+        name: "cloud".into(),
+        forward: Forward::Routes(Routes::plain(["#"]).unwrap()),
+        order: Order::Oldest,
+    };
     Queue::open(&config(folder), Topics::new("serialgate", "pi"), vec![consumer]).ok()
 }
 

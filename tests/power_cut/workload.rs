@@ -18,7 +18,7 @@ use serialgate::queue::{Consumer, Order, Outlet, Queue, Safe, Taken, Ticket};
 use serialgate::reading::{
     Body, EventKind, Loss, Message, MessageId, Properties, Reading, Uid, Value, Whose,
 };
-use serialgate::topic::{Forward, Topics};
+use serialgate::topic::{Forward, Routes, Topics};
 
 use crate::interpose::{self, time};
 use crate::record::{Mark, Recorder, Step};
@@ -143,7 +143,7 @@ pub(crate) fn consumers(bridges: usize) -> Vec<Consumer> {
     let all = [("everything", "#"), ("readings", &*readings)];
     let consumer = |(name, filter): &(&str, &str)| Consumer {
         name: (*name).into(),
-        forward: Forward::Filters(vec![(*filter).into()]),
+        forward: Forward::Routes(Routes::plain([*filter]).unwrap()),
         order: Order::Oldest,
     };
     all.iter().take(bridges).map(consumer).collect()

@@ -5,18 +5,25 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use crate::mqtt::codec::{Codec, CodecError};
-use crate::mqtt::packet::{Ack, ConnAck, Packet, Publish, Qos, Reason, Version};
+use crate::mqtt::packet::{Ack, ConnAck, Connect, Packet, Publish, Qos, Reason, Version};
+use crate::mqtt::session::Incoming;
 use crate::queue::Taken;
+use crate::topic::Routes;
 
 use super::super::alive::Alive;
-use super::super::flights::{Flights, Outcome, Verdict, What};
+use super::super::carry::{Answered, Begin, Memory, begin, outlives, stay};
+use super::super::downlink::Downlink;
+use super::super::flights::{Answer, Flights, Outcome, Verdict, What};
+use super::super::lost::Lost;
+use super::super::subscribe::Subscriptions;
 use super::super::words::Words;
 use super::{WINDOW, WINDOW_V3};
 
 /// What an accepted connection remembers.
 #[derive(Debug)]
 pub(super) struct Open {
-    qos: Qos,
+    version: Version,
+    pub(super) qos: Qos,
     pub(super) retain: bool,
     pub(super) flights: Flights,
     pub(super) words: Words,
@@ -25,24 +32,123 @@ pub(super) struct Open {
     /// Sent with QoS 0, and not yet taken by the socket.
     unwritten: Vec<What>,
     pub(super) alive: Alive,
+    pub(super) downlink: Downlink,
+    /// How many messages the broker takes at a time.
+    window: u16,
+    /// The broker remembers our session.
+    pub(super) present: bool,
+    /// The session outlives the connection.
+    outlives: bool,
+    /// We have said goodbye: nothing may follow.
+    pub(super) closing: bool,
+}
+
+/// What is wanted of a session beyond readings that go up.
+#[derive(Clone, Debug, Default)]
+pub(in crate::bridge) struct Terms {
+    /// What the cloud is asked for.
+    pub(in crate::bridge) receive: Routes,
+    /// Something is sent with QoS 2.
+    pub(in crate::bridge) exactly_once: bool,
+}
+
+/// What is left of a connection.
+#[derive(Debug)]
+pub(in crate::bridge) struct Ended {
+    /// What we know of the session.
+    pub(in crate::bridge) memory: Memory,
+    /// What becomes of the rows in flight.
+    pub(in crate::bridge) rows: Rows,
+}
+
+/// What becomes of the rows that were in flight.
+#[derive(Debug, PartialEq)]
+pub(in crate::bridge) enum Rows {
+    /// They are taken from the queue again: these the broker may have, in order, each with the bytes
+    /// of its payload.
+    Back(Vec<(Taken, usize)>),
+    /// They stay with the session; these are sent again with QoS 1.
+    Stay {
+        /// Which.
+        unsure: Vec<Taken>,
+    },
 }
 
 impl Open {
-    /// As the broker's `answer` to CONNECT allows.
-    pub(super) fn new(version: Version, answer: &ConnAck, now: Instant) -> Self {
-        let ours = match version {
+    /// As the broker's `answer` to `connect` allows.
+    pub(super) fn new(connect: &Connect, answer: &ConnAck, now: Instant) -> Self {
+        let ours = match connect.version {
             Version::V3 => WINDOW_V3,
             Version::V5 => WINDOW,
         };
+        let window = ours.min(answer.receive_maximum).max(1);
+        let outlives = outlives(connect, answer);
         Self {
+            version: connect.version,
             qos: answer.maximum_qos,
             retain: answer.retain_available,
-            flights: Flights::new(ours.min(answer.receive_maximum).max(1)),
+            flights: Flights::new(window, outlives),
             words: Words::default(),
             words_turn: false,
             unwritten: Vec::new(),
             alive: Alive::new(answer.server_keep_alive_s, now),
+            downlink: Downlink::new(Incoming::new(u16::MAX), Subscriptions::default()),
+            window,
+            present: answer.session_present,
+            outlives,
+            closing: false,
         }
+    }
+
+    /// Goes on with what is remembered of the session, and asks for messages. Gives the rows that
+    /// were in flight in a session that the broker has forgotten.
+    pub(super) fn resume(
+        &mut self,
+        (codec, output): (&mut Codec, &mut BytesMut),
+        memory: Memory,
+        terms: &Terms,
+        now: Instant,
+    ) -> Option<Vec<Taken>> {
+        let answered = Answered {
+            present: self.present,
+            outlives: self.outlives,
+            window: self.window,
+            receive_maximum: Downlink::receive_maximum(self.version),
+            exactly_once: terms.exactly_once,
+        };
+        let Begin { flights, incoming, is_subscribed, first, stranded } = begin(memory, answered);
+        for packet in first {
+            // A packet of four bytes fits.
+            let _ = codec.encode(&packet, output);
+        }
+        self.flights = flights;
+        let missing = if is_subscribed { &Routes::default() } else { &terms.receive };
+        self.downlink = Downlink::new(incoming, Subscriptions::new(missing));
+        self.send_again(codec, output, now);
+        stranded
+    }
+
+    /// Sends again what was in flight before, as far as the broker's window allows.
+    fn send_again(&mut self, codec: &mut Codec, output: &mut BytesMut, now: Instant) {
+        while let Some(packet) = self.flights.next_resend() {
+            if let (Err(_), Packet::Publish(publish)) = (codec.encode(&packet, output), packet) {
+                // The broker's limit is lower than it was: it is given up in the ordinary way.
+                let what = publish.id.and_then(|id| self.flights.abort(id));
+                what.into_iter().for_each(|what| self.keep(what));
+            }
+        }
+        self.alive.oldest(self.flights.oldest(), now);
+    }
+
+    /// Asks for the next messages, if it is time to.
+    pub(super) fn subscribe(
+        &mut self,
+        codec: &mut Codec,
+        output: &mut BytesMut,
+        now: Instant,
+    ) -> Option<Outcome> {
+        let packet = self.downlink.subscribe(now)?;
+        codec.encode(&packet, output).err().map(|_| self.downlink.not_subscribed())
     }
 
     /// How many rows and words wait for an acknowledgement.
@@ -76,7 +182,7 @@ impl Open {
         mut publish: Publish,
         now: Instant,
     ) -> Result<(), (What, CodecError)> {
-        publish.qos = Qos::AtLeastOnce.min(self.qos);
+        publish.qos = publish.qos.min(self.qos);
         publish.retain &= self.retain;
         if publish.qos == Qos::AtMostOnce {
             return match codec.encode(&Packet::Publish(Box::new(publish)), output) {
@@ -87,7 +193,7 @@ impl Open {
                 Err(error) => Err((what, error)),
             };
         }
-        let id = match self.flights.launch(what, publish.payload.len()) {
+        let id = match self.flights.launch(what, &publish) {
             Ok(id) => id,
             Err(what) => {
                 self.keep(what);
@@ -109,10 +215,46 @@ impl Open {
         }
     }
 
-    /// A PUBACK.
-    pub(super) fn acknowledged(&mut self, ack: Ack, now: Instant) -> Option<Outcome> {
+    /// A packet after CONNACK; gives what it means, and puts what it asks for into `output`.
+    pub(super) fn take(
+        &mut self,
+        (codec, output): (&mut Codec, &mut BytesMut),
+        packet: Packet,
+        now: Instant,
+    ) -> Result<Option<Outcome>, Lost> {
+        let (outcome, answer) = match packet {
+            Packet::PubAck(ack) => (self.acknowledged(ack, now), None),
+            Packet::PubComp(ack) => (self.completed(ack), None),
+            // Nothing follows our goodbye. What came too late will come again.
+            _ if self.closing => (None, None),
+            Packet::PubRec(ack) => self.recorded(ack, now),
+            other => self.downlink.take(other)?,
+        };
+        if let Some(answer) = answer {
+            codec.encode(&answer, output)?;
+        }
+        if !self.closing {
+            self.send_again(codec, output, now);
+        }
+        Ok(outcome)
+    }
+
+    fn acknowledged(&mut self, ack: Ack, now: Instant) -> Option<Outcome> {
         let (what, verdict) = self.flights.land(ack, now)?;
         self.settle(what, verdict, ack.reason)
+    }
+
+    fn recorded(&mut self, ack: Ack, now: Instant) -> (Option<Outcome>, Option<Packet>) {
+        match self.flights.record(ack, now) {
+            Answer::Release(ack) => (None, Some(Packet::PubRel(ack))),
+            Answer::Over(what, verdict) => (self.settle(what, verdict, ack.reason), None),
+            Answer::Nothing => (None, None),
+        }
+    }
+
+    fn completed(&mut self, ack: Ack) -> Option<Outcome> {
+        let what = self.flights.complete(ack.id)?;
+        self.settle(what, Verdict::Taken, ack.reason)
     }
 
     fn settle(&mut self, what: What, verdict: Verdict, reason: Reason) -> Option<Outcome> {
@@ -137,14 +279,31 @@ impl Open {
         }
     }
 
-    /// The connection is gone: the rows that the broker may have, in order, each with the bytes of
-    /// its payload.
-    pub(super) fn end(self) -> Vec<(Taken, usize)> {
-        let unwritten = self.unwritten.into_iter().map(|what| (what, 0));
-        let rows = self.flights.end().into_iter().chain(unwritten).filter_map(|(what, bytes)| match what {
-            What::Row(row) => Some((row, bytes)),
-            What::Word(..) => None,
-        });
-        rows.collect()
+    /// The connection is gone. Where the session is not, and if it `may_stay` there, what is in flight
+    /// stays with it.
+    pub(super) fn end(self, may_stay: bool) -> Ended {
+        let (incoming, is_subscribed) = self.downlink.end();
+        if !self.outlives {
+            return Ended { memory: Memory::default(), rows: Rows::Back(back(self.flights, self.unwritten)) };
+        }
+        let mut memory = Memory { flights: None, incoming: Some(incoming), is_subscribed };
+        if !may_stay || !stay(&self.flights) {
+            return Ended { memory, rows: Rows::Back(back(self.flights, self.unwritten)) };
+        }
+        let mut flights = self.flights;
+        flights.disconnected(self.unwritten);
+        let unsure = flights.unsure().cloned().collect();
+        memory.flights = Some(flights);
+        Ended { memory, rows: Rows::Stay { unsure } }
     }
+}
+
+/// The rows that the broker may have, in order, each with the bytes of its payload.
+fn back(flights: Flights, unwritten: Vec<What>) -> Vec<(Taken, usize)> {
+    let unwritten = unwritten.into_iter().map(|what| (what, 0));
+    let rows = flights.end().into_iter().chain(unwritten).filter_map(|(what, bytes)| match what {
+        What::Row(row) => Some((row, bytes)),
+        What::Word(..) => None,
+    });
+    rows.collect()
 }

@@ -16,6 +16,7 @@ pub struct Outgoing<T> {
     by_id: HashMap<PacketId, u64>,
     next_order: u64,
     last_id: PacketId,
+    highest_id: PacketId,
     window: usize,
     /// Entries from here on were sent on an earlier connection only.
     resend_from: u64,
@@ -63,16 +64,30 @@ impl<T> Outgoing<T> {
             by_id: HashMap::new(),
             next_order: 0,
             last_id: PacketId::MAX,
+            highest_id: PacketId::MAX,
             window: usize::from(window.max(1)),
             resend_from: 0,
             on_the_wire: 0,
         }
     }
 
+    /// Gives out no packet id above `highest`, and has no larger window: for who needs the others for
+    /// something else.
+    #[must_use]
+    pub fn with_ids_up_to(mut self, highest: PacketId) -> Self {
+        self.highest_id = highest;
+        self.set_window(u16::try_from(self.window).unwrap_or(u16::MAX));
+        self
+    }
+
+    fn set_window(&mut self, window: u16) {
+        self.window = usize::from(window.clamp(1, self.highest_id.get()));
+    }
+
     /// A new connection to the same peer, whose receive maximum is `window`: everything under way
     /// waits to be sent again with [`next_resend`](Self::next_resend).
     pub fn reconnect(&mut self, window: u16) {
-        self.window = usize::from(window.max(1));
+        self.set_window(window);
         self.resend_from = self.in_flight.keys().next().copied().unwrap_or(self.next_order);
         self.on_the_wire = 0;
     }
@@ -88,6 +103,25 @@ impl<T> Outgoing<T> {
         Some(match flight {
             Flight::Sent(message) | Flight::SentOnce(message) => Resend::Publish(*id, message),
             Flight::Released => Resend::Release(*id),
+        })
+    }
+
+    /// Ends all messages that the peer may not have, except those to `keep`.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        let dropped = self.in_flight.values().filter_map(|(id, flight)| match flight {
+            Flight::Sent(message) | Flight::SentOnce(message) => (!keep(message)).then_some(*id),
+            Flight::Released => None,
+        });
+        for id in dropped.collect::<Vec<_>>() {
+            self.forget(id);
+        }
+    }
+
+    /// What the peer may not have, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.in_flight.values().filter_map(|(_, flight)| match flight {
+            Flight::Sent(message) | Flight::SentOnce(message) => Some(message),
+            Flight::Released => None,
         })
     }
 
@@ -205,11 +239,13 @@ impl<T> Outgoing<T> {
         self.in_flight.get_mut(order).map(|(_, flight)| flight)
     }
 
-    /// The next id after the last one that is not in use. Ends because fewer than 65535 are: the
-    /// window is a `u16`, and `send` takes nothing while older messages wait outside it.
+    /// The next id after the last one that is not in use. Ends because there is one: the window is
+    /// no larger than the highest id, `send` takes nothing while it is full, and nothing while older
+    /// messages wait outside it.
     fn free_id(&mut self) -> PacketId {
         loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(PacketId::MIN);
+            let next = self.last_id.checked_add(1).filter(|id| *id <= self.highest_id);
+            self.last_id = next.unwrap_or(PacketId::MIN);
             if !self.by_id.contains_key(&self.last_id) {
                 return self.last_id;
             }

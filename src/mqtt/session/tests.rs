@@ -314,3 +314,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn ids_stay_below_the_highest_that_may_be_given_out() {
+    let mut outgoing = Outgoing::new(100).with_ids_up_to(id(3));
+    let mut ids = Vec::new();
+    for n in 0..7 {
+        let sent = outgoing.send(n, Qos::AtLeastOnce).unwrap();
+        ids.push(sent.get());
+        outgoing.puback(sent);
+    }
+    assert_eq!(ids, [1, 2, 3, 1, 2, 3, 1]);
+    outgoing.reconnect(100);
+    (0..3).for_each(|n| assert!(outgoing.send(n, Qos::ExactlyOnce).is_ok()));
+    assert_eq!(outgoing.send(3, Qos::ExactlyOnce), Err(3), "the window is no larger than that");
+}
+
+#[test]
+fn what_is_not_kept_frees_its_id_unless_the_peer_has_it() {
+    let mut outgoing = under_way(10, 4);
+    outgoing.pubrec(Ack::ok(id(1)));
+    outgoing.retain(|message| *message == 2);
+    assert_eq!(outgoing.iter().copied().collect::<Vec<_>>(), [2]);
+    outgoing.reconnect(10);
+    assert_eq!(resends(&mut outgoing), [('r', 1), ('p', 3)]);
+}

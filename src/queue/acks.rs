@@ -1,4 +1,4 @@
-//! PUBACKs and PUBRECs that a client has coming, in the order of its PUBLISHes.
+//! PUBACKs and PUBRECs that a peer has coming, in the order of its PUBLISHes.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -6,21 +6,22 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::mqtt::packet::{PacketId, Reason};
-use crate::queue::{Safe, Ticket};
+
+use super::{Safe, Ticket};
 
 /// The acknowledgements of one session that have not been sent. Those that are ready wait for
 /// those before them that are not (MQTT 5.0, 4.6).
 #[derive(Debug, Default)]
-pub(super) struct Acks {
+pub struct Acks {
     waiting: VecDeque<(Due, Verdict)>,
-    /// PUBRECs that an earlier connection did not get. The client has to send the message again,
+    /// PUBRECs that an earlier connection did not get. The peer has to send the message again,
     /// on this one, to get it.
     left_over: HashMap<PacketId, Verdict>,
 }
 
 /// Which acknowledgement is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub enum Due {
     /// PUBACK.
     PubAck(PacketId),
     /// PUBREC.
@@ -29,7 +30,7 @@ pub(super) enum Due {
 
 /// What it says, or what it depends on.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// That.
     Known(Reason),
     /// Success, once the message is safe.
@@ -37,33 +38,33 @@ pub(super) enum Verdict {
 }
 
 /// An acknowledgement whose turn has come.
-pub(super) type Next = Result<(Due, Reason), Lost>;
+pub type Next = Result<(Due, Reason), Lost>;
 
 /// The queue gave a message up: it must not be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lost(pub(super) Due);
+pub struct Lost(pub Due);
 
 impl Acks {
     /// An acknowledgement is due after all those that are.
-    pub(super) fn push(&mut self, due: Due, verdict: Verdict) {
+    pub fn push(&mut self, due: Due, verdict: Verdict) {
         self.waiting.push_back((due, verdict));
     }
 
     /// A QoS 2 message came again before it was safe. Its PUBREC is due: here already, or to be
     /// taken over from an earlier connection.
-    pub(super) fn push_again(&mut self, id: PacketId) {
+    pub fn push_again(&mut self, id: PacketId) {
         if let Some(verdict) = self.left_over.remove(&id) {
             self.push(Due::PubRec(id), verdict);
         }
     }
 
-    /// The client released that id, so it waits for nothing.
-    pub(super) fn released(&mut self, id: PacketId) {
+    /// The peer released that id, so it waits for nothing.
+    pub fn released(&mut self, id: PacketId) {
         self.left_over.remove(&id);
     }
 
-    /// The connection is over. PUBACKs and refusals die with it: the client will publish again.
-    pub(super) fn disconnected(&mut self) {
+    /// The connection is over. PUBACKs and refusals die with it: the peer will publish again.
+    pub fn disconnected(&mut self) {
         for (due, verdict) in self.waiting.drain(..) {
             match (due, &verdict) {
                 (Due::PubRec(_), Verdict::Known(reason)) if reason.is_failure() => {}
@@ -74,12 +75,19 @@ impl Acks {
     }
 
     /// How many wait.
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
+    /// Whether none does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The first one, as soon as it is ready; never while there is none.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let Some((due, verdict)) = self.waiting.front_mut() else { return Poll::Pending };
         let due = *due;
         let answer = match verdict {

@@ -1,0 +1,224 @@
+//! Messages from the cloud: where they go, and when they are acknowledged.
+//!
+//! ```text
+//! cloud ──Session──> Receiver ──queue, for other bridges──> ticket ──> acknowledgement
+//!                        └────LocalPublish──> local broker
+//! ```
+//! A message is acknowledged once it is safe in the queue, if another bridge wants it, and given to
+//! the local broker. Where the queue has no room it is not taken, and neither is anything after it:
+//! that would turn the order round. The broker has to send all that again, on the next connection.
+
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::flow::LocalPublish;
+use crate::mqtt::packet::{PacketId, Publish, Reason};
+use crate::queue::Queue;
+use crate::queue::acks::{self, Acks, Due, Verdict};
+use crate::topic::{Routes, Topics, is_valid_name};
+
+use super::echo::Echoes;
+
+/// For so long the rest of the work goes on after a message found no room; then the connection ends,
+/// so that the message can come again.
+const FULL_FOR: Duration = Duration::from_secs(30);
+/// Topics and reasons that were logged: more are counted only.
+const TOLD_MAX: usize = 256;
+
+/// Takes what the cloud sends.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    bridge: Arc<str>,
+    routes: Routes,
+    topics: Topics,
+    queue: Queue,
+    local: LocalPublish,
+    acks: Acks,
+    /// Messages that were not taken, and are to come again.
+    left: Vec<Due>,
+    /// Since when nothing is taken.
+    full_since: Option<Instant>,
+    echoes: Option<Echoes>,
+    told: HashSet<(Arc<str>, &'static str)>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Took {
+    /// It went to the local broker, and to other bridges.
+    All,
+    /// It is none of ours, and acknowledged all the same.
+    Nothing,
+    /// There is no room for it now.
+    Later,
+}
+
+impl Receiver {
+    pub(super) fn new(
+        bridge: &str,
+        routes: Routes,
+        topics: Topics,
+        queue: Queue,
+        local: LocalPublish,
+    ) -> Self {
+        Self {
+            bridge: bridge.into(),
+            routes,
+            topics,
+            queue,
+            local,
+            acks: Acks::default(),
+            left: Vec::new(),
+            full_since: None,
+            echoes: None,
+            told: HashSet::new(),
+        }
+    }
+
+    // === Connections ===
+
+    /// A new connection. `echoes` says that the cloud sends our own messages back to us.
+    pub(super) fn connected(&mut self, echoes: bool, now: Instant) {
+        self.full_since = None;
+        self.left.clear();
+        self.echoes = echoes.then(|| self.echoes.take().unwrap_or_default());
+        if let Some(echoes) = &mut self.echoes {
+            echoes.reconnected(now);
+        }
+    }
+
+    /// The connection is gone.
+    pub(super) fn disconnected(&mut self) {
+        self.acks.disconnected();
+    }
+
+    /// The cloud knows nothing of the session any more.
+    pub(super) fn forget(&mut self) {
+        self.acks = Acks::default();
+    }
+
+    // === Messages ===
+
+    /// Notes that `publish` goes to the cloud.
+    pub(super) fn sent(&mut self, publish: &Publish, now: Instant) {
+        if let Some(echoes) = &mut self.echoes
+            && self.routes.carry(&publish.topic)
+        {
+            echoes.expect(publish, now);
+        }
+    }
+
+    /// Takes a message from the cloud; with QoS 1 and 2 an acknowledgement is `due` for it.
+    pub(super) fn take(&mut self, mut publish: Publish, due: Option<Due>, now: Instant) -> Took {
+        if due.is_some() && self.full_since.is_some() {
+            self.left.extend(due);
+            return Took::Later;
+        }
+        if let Some(why) = self.rename(&mut publish, now) {
+            self.tell(&publish.topic, why);
+            self.acknowledge(due, Verdict::Known(Reason::SUCCESS));
+            return Took::Nothing;
+        }
+        self.topics.mark_received(&self.bridge, &mut publish.properties);
+        let verdict = match self.queue.offer(&publish) {
+            Ok(Some(ticket)) => Verdict::WhenSafe(ticket),
+            Ok(None) => Verdict::Known(Reason::SUCCESS),
+            Err(_full) => {
+                self.left.extend(due);
+                self.full_since = Some(now);
+                return Took::Later;
+            }
+        };
+        self.local.publish(publish);
+        self.acknowledge(due, verdict);
+        Took::All
+    }
+
+    /// Gives `publish` its name here. Where it must not come in: why.
+    fn rename(&mut self, publish: &mut Publish, now: Instant) -> Option<&'static str> {
+        if self.topics.was_here(&publish.properties)
+            || self.echoes.as_mut().is_some_and(|echoes| echoes.is_echo(publish, now))
+        {
+            return Some("it has been here before");
+        }
+        if publish.expiry_s == Some(0) {
+            return Some("it has expired");
+        }
+        let Some((topic, _)) = self.routes.address(&publish.topic) else {
+            return Some("no entry of `receive` matches it");
+        };
+        if !is_valid_name(&topic) {
+            return Some("its name here would be no topic");
+        }
+        if self.topics.is_reserved(&topic) {
+            return Some("nobody but this gateway may speak there; commands end with /set");
+        }
+        publish.topic = topic;
+        None
+    }
+
+    fn tell(&mut self, topic: &Arc<str>, why: &'static str) {
+        if self.told.len() < TOLD_MAX && self.told.insert((Arc::clone(topic), why)) {
+            tracing::warn!(
+                bridge = %self.bridge,
+                %topic,
+                reason = why,
+                "message from the cloud not taken; more of this kind are counted as not_taken"
+            );
+        }
+    }
+
+    // === Acknowledgements ===
+
+    fn acknowledge(&mut self, due: Option<Due>, verdict: Verdict) {
+        if let Some(due) = due {
+            self.acks.push(due, verdict);
+        }
+    }
+
+    /// A QoS 2 message came again; whether it was acknowledged before.
+    pub(super) fn again(&mut self, id: PacketId, was_acknowledged: bool) {
+        if was_acknowledged {
+            self.acks.push(Due::PubRec(id), Verdict::Known(Reason::SUCCESS));
+        } else {
+            self.acks.push_again(id);
+        }
+    }
+
+    /// The cloud forgot that id.
+    pub(super) fn released(&mut self, id: PacketId) {
+        self.acks.released(id);
+    }
+
+    /// How many acknowledgements wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.acks.len()
+    }
+
+    /// The next message that is safe and may be acknowledged. Cancel safe.
+    pub(super) async fn safe(&mut self) -> Due {
+        loop {
+            match poll_fn(|cx| self.acks.poll_next(cx)).await {
+                Ok((due, _)) => return due,
+                Err(acks::Lost(due)) => self.leave(due),
+            }
+        }
+    }
+
+    fn leave(&mut self, due: Due) {
+        self.left.push(due);
+        self.full_since.get_or_insert(tokio::time::Instant::now().into_std());
+    }
+
+    /// Messages that were not taken since the last call.
+    pub(super) fn left(&mut self) -> Vec<Due> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// Whether messages wait for a new connection for long enough.
+    pub(super) fn is_stuck(&self, now: Instant) -> bool {
+        self.full_since.is_some_and(|since| now >= since + FULL_FOR)
+    }
+}
