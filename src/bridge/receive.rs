@@ -143,9 +143,6 @@ impl Receiver {
         {
             return Some("it has been here before");
         }
-        if publish.expiry_s == Some(0) {
-            return Some("it has expired");
-        }
         let Some((topic, _)) = self.routes.address(&publish.topic) else {
             return Some("no entry of `receive` matches it");
         };

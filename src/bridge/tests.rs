@@ -1,5 +1,7 @@
 //! The bridge against brokers that a test plays packet by packet.
 
+mod receiving;
+
 use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};
@@ -38,6 +40,14 @@ impl Rig {
     }
 
     fn with(listener: TcpListener, change: impl FnOnce(&mut config::Bridge)) -> Self {
+        Self::with_local(listener, LocalPublish::new(|_| {}), change)
+    }
+
+    fn with_local(
+        listener: TcpListener,
+        local: LocalPublish,
+        change: impl FnOnce(&mut config::Bridge),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config::Bridge {
             name: "cloud".into(),
@@ -47,14 +57,20 @@ impl Rig {
         };
         change(&mut config);
         let topics = Topics::new("serialgate", "pi");
+        let mut consumers = vec![consumer(&config)];
+        if !config.receive.is_empty() {
+            // A neighbour that nobody serves: what it wants stays in the queue.
+            let forward = Forward::Routes(Routes::plain(["x"]).unwrap());
+            consumers.push(Consumer { name: "neighbour".into(), forward, order: Order::Oldest });
+        }
         let file = config::Queue { path: folder.path().join("queue.db"), ..config::Config::default().queue };
-        let queue = Queue::open(&file, topics.clone(), vec![consumer(&config)]).unwrap();
+        let queue = Queue::open(&file, topics.clone(), consumers).unwrap();
         let (bulletin, status) = (Bulletin::default(), Cell::default());
         let handles = Handles {
             outlet: queue.outlet(0),
             queue: queue.clone(),
             bulletin: bulletin.clone(),
-            local: LocalPublish::new(|_| {}),
+            local,
             topics,
             status: status.clone(),
         };
