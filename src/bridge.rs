@@ -46,10 +46,11 @@ use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
 use crate::topic::{Forward, OFFLINE, Subject, Topics};
+use crate::transport::Dialer;
 
 use self::flights::{Outcome, Unsendable};
 use self::hello::Hello;
-use self::link::{Connection, Dialer, Failure};
+use self::link::{Connection, Failure, Passwords};
 use self::lost::{Lost, Words as ReasonWords};
 use self::report::Report;
 use self::session::Session;
@@ -89,6 +90,7 @@ pub struct Bridge {
     forward: Forward,
     handles: Handles,
     report: Report,
+    passwords: Passwords,
     dialer: Dialer,
     backoff: Backoff,
 }
@@ -128,7 +130,8 @@ impl Bridge {
             hello: Hello::new(&config, gateway, &handles.topics),
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
-            dialer: Dialer::new(&config.host, config.port),
+            passwords: Passwords::new(config.password.clone()),
+            dialer: Dialer::new(config.endpoint.clone()),
             backoff: Backoff::default(),
             config,
             handles,
@@ -165,7 +168,7 @@ impl Bridge {
         match self.open().await {
             Ok(connection) => self.connected(connection),
             Err(failure) => {
-                if let Failure::Lost(why) = &failure {
+                if let Failure::Lost(why, _) = &failure {
                     self.hello.refused(why);
                 }
                 let reason = failure.to_string();
@@ -176,9 +179,9 @@ impl Bridge {
     }
 
     async fn open(&mut self) -> Result<Connection, Failure> {
-        let password = self.config.password.as_ref().map(config::Secret::read).transpose()?;
-        let stream = self.dialer.dial().await?;
-        Connection::open(stream, self.hello.connect(password)).await
+        let token = self.passwords.read().await?;
+        let stream = self.dialer.dial(|_| {}).await?;
+        Connection::open(stream, self.hello.connect(token.map(|token| token.text))).await
     }
 
     fn connected(&mut self, connection: Connection) -> State {
@@ -324,7 +327,7 @@ impl Bridge {
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
         let in_flight = connection.session.end();
-        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) = failure {
+        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _), _) = failure {
             // The broker has a limit that it did not tell; the largest row is certainly over it.
             let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
             largest.into_iter().for_each(|(row, _)| self.give_up(row, &ReasonWords(*reason)));

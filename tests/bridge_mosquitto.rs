@@ -162,8 +162,7 @@ impl Gateway {
         let folder = tempfile::tempdir().unwrap();
         let config = config::Bridge {
             name: "cloud".into(),
-            host: broker.ip().to_string(),
-            port: broker.port(),
+            endpoint: config::Endpoint::tcp(broker),
             protocol,
             ..config::Bridge::default()
         };
