@@ -18,11 +18,13 @@
 //! The protocol is in `session`, which is pure; this file and `link` only act.
 
 mod alive;
+mod end;
 mod eta;
 mod flights;
 mod hello;
 mod link;
 mod lost;
+mod probe;
 mod report;
 mod session;
 mod version;
@@ -31,11 +33,13 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use self::probe::{Accepted, ProbeError, Seen, probe};
+
 use std::fmt::Display;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::config;
@@ -45,7 +49,7 @@ use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
-use crate::topic::{Forward, OFFLINE, Subject, Topics};
+use crate::topic::{Forward, Subject, Topics};
 use crate::transport::Dialer;
 
 use self::flights::{Outcome, Unsendable};
@@ -179,9 +183,9 @@ impl Bridge {
     }
 
     async fn open(&mut self) -> Result<Connection, Failure> {
-        let token = self.passwords.read().await?;
+        let (password, renew_at) = self.passwords.read().await?;
         let stream = self.dialer.dial(|_| {}).await?;
-        Connection::open(stream, self.hello.connect(token.map(|token| token.text))).await
+        Connection::open(stream, self.hello.connect(password), renew_at).await
     }
 
     fn connected(&mut self, connection: Connection) -> State {
@@ -226,6 +230,7 @@ impl Bridge {
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut outcomes) = (0, Vec::new());
+        let renew_at = connection.renew_at;
         loop {
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
@@ -239,6 +244,7 @@ impl Bridge {
                     self.farewell(*connection).await;
                     return None;
                 }
+                () = link::until(renew_at) => return Some(self.renew(*connection).await),
                 turned = connection.turn(&mut outcomes) => turned,
                 () = self.handles.outlet.ready(), if room => Ok(()),
                 // The bulletin's other end is held by `self`.
@@ -344,28 +350,5 @@ impl Bridge {
     fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
         self.handles.outlet.refused(row.position, &row.body);
         self.report.dead_letter(&render::topic(&row.body, &self.handles.topics), reason);
-    }
-
-    // === The end ===
-
-    /// What is not acknowledged by the end stays in the queue.
-    async fn farewell(&mut self, mut connection: Connection) {
-        let until = Instant::now() + FINISH_WITHIN;
-        let mut outcomes = Vec::new();
-        while connection.session.in_flight() > 0 {
-            let turned = tokio::time::timeout_at(until, connection.turn(&mut outcomes)).await;
-            self.settle(&mut outcomes);
-            match turned {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
-                Err(_) => break,
-            }
-        }
-        connection.session.say_goodbye(&self.handles.topics.of(&Subject::Gateway), OFFLINE);
-        // Either the broker closes, or we have waited long enough.
-        let _ = timeout(CLOSE_WITHIN, connection.close(&mut outcomes)).await;
-        self.settle(&mut outcomes);
-        self.pulse(None);
-        tracing::info!(bridge = %self.config.name, "bridge closed");
     }
 }

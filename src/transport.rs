@@ -128,6 +128,21 @@ pub enum Error {
     WebSocketSilent,
 }
 
+impl Error {
+    /// The step that failed, in a word.
+    #[must_use]
+    pub fn step(&self) -> &'static str {
+        match self {
+            Self::File(_) | Self::ProxySecret(_) | Self::FilesSilent => "files",
+            Self::LookupSilent { .. } | Self::Lookup { .. } => "name",
+            Self::Unreachable { .. } => "tcp",
+            Self::Proxy { .. } | Self::ProxySilent { .. } => "proxy",
+            Self::Tls { .. } | Self::TlsSilent { .. } => "tls",
+            Self::WebSocket(_) | Self::WebSocketSilent => "websocket",
+        }
+    }
+}
+
 /// A step on the way that went well.
 #[derive(Clone, Debug)]
 pub enum Step {

@@ -75,10 +75,21 @@ impl Passwords {
         Self { password, reading: Blocking::default() }
     }
 
-    pub(super) async fn read(&mut self) -> Result<Option<Token>, TokenError> {
-        let Some(password) = self.password.clone() else { return Ok(None) };
+    /// The password as text, and when a connection that begins with it is to be renewed.
+    pub(super) async fn read(&mut self) -> Result<(Option<String>, Option<Instant>), TokenError> {
+        let Some(password) = self.password.clone() else { return Ok((None, None)) };
+        let begin = Instant::now();
         let read = self.reading.run(PASSWORD_WITHIN, move || Token::read(&password, SystemTime::now())).await;
-        read.unwrap_or(Err(TokenError::Silent)).map(Some)
+        let token = read.unwrap_or(Err(TokenError::Silent))?;
+        Ok((Some(token.text), token.renew_after.map(|after| begin + after)))
+    }
+}
+
+/// Waits until `at`; for ever where there is no such time.
+pub(super) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -87,6 +98,8 @@ impl Passwords {
 pub(super) struct Connection {
     pub(super) session: Session,
     pub(super) address: SocketAddr,
+    /// When the token ends with which it began, and a new connection is due.
+    pub(super) renew_at: Option<Instant>,
     stream: Stream,
     input: BytesMut,
     /// The stream takes bytes. Once it does not, what it still gives says why.
@@ -103,12 +116,16 @@ enum Moved {
 }
 
 impl Connection {
-    /// Says CONNECT on `stream` and waits until the broker accepts.
-    pub(super) async fn open(stream: Stream, hello: Connect) -> Result<Self, Failure> {
+    /// Says CONNECT on `stream` and waits until the broker accepts. It is to be renewed at `renew_at`.
+    pub(super) async fn open(
+        stream: Stream,
+        hello: Connect,
+        renew_at: Option<Instant>,
+    ) -> Result<Self, Failure> {
         let address = stream.peer();
         let session = Session::new(hello, Instant::now().into_std()).map_err(Failure::Connect)?;
         let input = BytesMut::new();
-        let mut connection = Self { session, address, stream, input, writable: true, taken: 0 };
+        let mut connection = Self { session, address, renew_at, stream, input, writable: true, taken: 0 };
         while !connection.session.is_open() {
             connection.turn(&mut Vec::new()).await?;
         }

@@ -1,4 +1,6 @@
-//! `serialgate check`: is the configuration right, and what does it mean?
+//! `serialgate check`: is the configuration right, and what does it mean? And do its links work?
+
+mod connect;
 
 use std::fmt::{Display, Write};
 use std::time::SystemTime;
@@ -11,12 +13,16 @@ use crate::transport::{self, Token};
 
 /// `check` on the command line.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example:\n  serialgate check --config /etc/serialgate/serialgate.yaml\n\n\
-    Exit code 0: the file is right. 78: it is not, and every mistake stands on standard error as\n\
-    FILE:LINE:COLUMN: what is wrong, and what to write instead.")]
+#[command(after_help = "Examples:\n  serialgate check --config /etc/serialgate/serialgate.yaml\n  \
+    serialgate check --connect\n\n\
+    Exit code 0: all is right. 78: the file is not, and every mistake stands on standard error as\n\
+    FILE:LINE:COLUMN: what is wrong, and what to write instead. 69: a bridge cannot reach its broker.")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
+    /// Try the link of every bridge, step by step, beside a daemon that may be running
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Checks the file and says in words what it means.
@@ -28,7 +34,7 @@ pub fn run(args: &Args) -> Exit {
             for warning in warnings(&config) {
                 complain(format_args!("warning: {warning}"));
             }
-            Exit::Ok
+            if args.connect { connect::run(&config) } else { Exit::Ok }
         }
         Err(error) => {
             complain(error);

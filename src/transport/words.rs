@@ -99,20 +99,19 @@ impl Words {
         let shown: Vec<Facts> = chain.iter().filter_map(Facts::of).collect();
         match error {
             CertificateError::UnknownIssuer => self.unknown_issuer(&shown),
-            CertificateError::ExpiredContext { time, not_after } => {
+            CertificateError::ExpiredContext { not_after, .. } => {
                 let over: Vec<&Facts> = shown.iter().filter(|one| one.until.as_secs() == not_after.as_secs()).collect();
                 format!(
-                    "the certificate of {} ended at {}, and it is {} by our clock; it must be renewed there",
+                    "the certificate of {} ended at {}; it must be renewed there, unless the clock of this machine \
+                     is wrong (`timedatectl`)",
                     over.first().map_or("the server", |one| &one.subject),
-                    moment(*not_after),
-                    moment(*time)
+                    moment(*not_after)
                 )
             }
-            CertificateError::NotValidYetContext { time, not_before } => format!(
-                "the server's certificate begins at {}, and it is {} by our clock: is that right? \
-                 `timedatectl` shows whether it is set",
-                moment(*not_before),
-                moment(*time)
+            CertificateError::NotValidYetContext { not_before, .. } => format!(
+                "the server's certificate begins at {}, and by the clock of this machine that is to come: is the \
+                 clock set (`timedatectl`)?",
+                moment(*not_before)
             ),
             CertificateError::NotValidForNameContext { expected, presented } => {
                 wrong_name(&expected.to_str(), presented)
