@@ -178,3 +178,69 @@ fn system_roots() -> Result<Arc<RootCertStore>, FileError> {
     *kept = Some((changed, Arc::clone(&roots)));
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+
+    use super::*;
+
+    /// What is said of `tls` with these contents of its files: authority, certificate, key.
+    fn said(ca: Option<&[u8]>, certificate: &[u8], key: &[u8]) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let own = Identity { certificate: write("own.pem", certificate), key: write("own.key", key) };
+        let tls = Tls { ca: ca.map(|content| write("ca.pem", content)), ..Tls::default() };
+        let provider = tokio_rustls::rustls::crypto::ring::default_provider();
+        let read = trust(&tls).and_then(|_| identity(&own, &provider));
+        read.map(drop).map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), ""))
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_with_its_name() {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["h".to_owned()]).unwrap();
+        let (pem, key) = (cert.pem(), signing_key.serialize_pem());
+        let (pem, key) = (pem.as_bytes(), key.as_bytes());
+        assert_eq!(said(Some(pem), pem, key), Ok(()));
+        // Whatever stands around it.
+        assert_eq!(said(Some(&[b"subject: CN=h\n", pem, pem].concat()), pem, &[b"\n", key].concat()), Ok(()));
+        let other = KeyPair::generate().unwrap().serialize_pem();
+        let locked = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        for (ca, own, key, words) in [
+            (key, pem, key, "/ca.pem of `tls` has no certificate: it holds something else"),
+            (b"hello", pem, key, "/ca.pem of `tls` has no certificate: it is not PEM"),
+            (b"", pem, key, "/ca.pem of `tls` has no certificate: it is not PEM"),
+            (&cert.der()[..], pem, key, "/ca.pem of `tls` has no certificate: it is in DER form"),
+            (pem, &pem[..100], key, "/own.pem of `tls` has no certificate: it is damaged"),
+            (pem, pem, pem, "/own.key of `tls` has no private key: it holds something else"),
+            (pem, pem, other.as_bytes(), "/own.key does not belong to the certificate /own.pem"),
+            (pem, pem, locked, "/own.key of `tls` has no private key: it is locked with a passphrase"),
+            (pem, pem, &vec![b'x'; 2 << 20], "/own.key of `tls` cannot be read: it is larger than 1 MiB"),
+        ] {
+            let said = said(Some(ca), own, key).unwrap_err();
+            assert!(said.contains(words), "no `{words}` in: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_with_its_name() {
+        let tls = Tls { ca: Some("/nowhere/ca.pem".into()), ..Tls::default() };
+        assert!(
+            trust(&tls)
+                .unwrap_err()
+                .to_string()
+                .contains("/nowhere/ca.pem of `tls` cannot be read: No such file")
+        );
+    }
+
+    #[test]
+    fn what_the_system_believes_is_read_once() {
+        let first = system_roots().unwrap();
+        assert!(!first.is_empty());
+        assert!(Arc::ptr_eq(&first, &system_roots().unwrap()));
+    }
+}

@@ -93,3 +93,43 @@ fn url_encoded(text: &str) -> String {
         encoded
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    /// Made with Python's `hmac`, `base64` and `urllib.parse.quote`.
+    #[test]
+    fn a_token_is_as_azure_wants_it() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n").unwrap();
+        let mut sas = Sas {
+            key: Secret::File(file.path().into()),
+            resource: "hub.azure-devices.net/devices/greenhouse".into(),
+            policy: None,
+            valid: Duration::from_secs(3600),
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600 - 3600);
+        let token = Token::read(&Password::Sas(sas.clone()), now).unwrap();
+        let expected = "SharedAccessSignature sr=hub.azure-devices.net%2Fdevices%2Fgreenhouse\
+            &sig=HWqc7kUGEmIa6VOb803cxCofJiNhc1tla9HzXy0QZd0%3D&se=1767225600";
+        assert_eq!((token.text.as_str(), token.renew_after), (expected, Some(Duration::from_secs(3240))));
+        assert!(!format!("{token:?}").contains("sig="));
+        sas.policy = Some("device owner".into());
+        let token = Token::read(&Password::Sas(sas), now).unwrap();
+        assert_eq!(token.text, format!("{expected}&skn=device%20owner"));
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_refused_and_not_repeated() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, b"hunter2!\n").unwrap();
+        let key = Secret::File(file.path().into());
+        let sas = Sas { key, resource: "r".into(), policy: None, valid: VALID };
+        let error = Token::read(&Password::Sas(sas), SystemTime::UNIX_EPOCH).unwrap_err().to_string();
+        assert!(error.contains("base64") && !error.contains("hunter2"), "{error}");
+    }
+
+    const VALID: Duration = Duration::from_secs(600);
+}
