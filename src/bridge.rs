@@ -21,13 +21,16 @@ mod alive;
 mod carry;
 mod downlink;
 mod echo;
+mod end;
 mod eta;
 mod flights;
 mod hello;
 mod link;
 mod lost;
+mod probe;
 mod receive;
 mod report;
+mod resume;
 mod session;
 mod subscribe;
 mod version;
@@ -36,33 +39,34 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use self::probe::{Accepted, ProbeError, Seen, probe};
+
 use std::fmt::Display;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::{Bulletin, LocalPublish};
-use crate::mqtt::packet::{Publish, Qos, Reason, Version};
-use crate::queue::acks::Due;
+use crate::mqtt::packet::{Qos, Reason, Version};
 use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
-use crate::topic::{Forward, OFFLINE, Subject, Topics};
+use crate::topic::{Forward, Subject, Topics};
+use crate::transport::Dialer;
 
 use self::carry::Memory;
 use self::flights::{Outcome, Unsendable};
 use self::hello::Hello;
-use self::link::{Connection, Dialer, Failure};
+use self::link::{Connection, Failure, Passwords};
 use self::lost::{Lost, Words as ReasonWords};
-use self::receive::{Receiver, Took};
+use self::receive::Receiver;
 use self::report::Report;
-use self::session::{Ended, Rows, Session, Terms};
-use self::subscribe::Answer;
+use self::session::{Session, Terms};
 use self::words::Word;
 
 /// Rows taken from the queue at a time.
@@ -104,6 +108,7 @@ pub struct Bridge {
     receiver: Receiver,
     handles: Handles,
     report: Report,
+    passwords: Passwords,
     dialer: Dialer,
     backoff: Backoff,
 }
@@ -153,7 +158,8 @@ impl Bridge {
             receiver: Receiver::new(&config.name, receive, topics, queue, local),
             forward,
             report: Report::new(&config.name, cell, Instant::now().into_std()),
-            dialer: Dialer::new(&config.host, config.port),
+            passwords: Passwords::new(config.password.clone()),
+            dialer: Dialer::new(config.endpoint.clone()),
             backoff: Backoff::default(),
             config,
             handles,
@@ -190,7 +196,7 @@ impl Bridge {
         match self.open().await {
             Ok(connection) => self.connected(connection),
             Err(failure) => {
-                if let Failure::Lost(why) = &failure {
+                if let Failure::Lost(why, _) = &failure {
                     self.hello.refused(why);
                 }
                 let reason = failure.to_string();
@@ -201,9 +207,9 @@ impl Bridge {
     }
 
     async fn open(&mut self) -> Result<Connection, Failure> {
-        let password = self.config.password.as_ref().map(config::Secret::read).transpose()?;
-        let stream = self.dialer.dial().await?;
-        Connection::open(stream, self.hello.connect(password)).await
+        let (password, renew_at) = self.passwords.read().await?;
+        let stream = self.dialer.dial(|_| {}).await?;
+        Connection::open(stream, self.hello.connect(password), renew_at).await
     }
 
     fn connected(&mut self, connection: Connection) -> State {
@@ -253,6 +259,7 @@ impl Bridge {
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut outcomes) = (0, Vec::new());
+        let renew_at = connection.renew_at;
         if let Err(failure) = self.resume(&mut connection, &mut outcomes) {
             return Some(self.lost(*connection, &failure));
         }
@@ -261,7 +268,7 @@ impl Bridge {
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
             self.fill(&mut connection.session);
-            self.leave_left(&mut connection.session);
+            self.refuse_left(&mut connection.session);
             connection.flush(&mut outcomes);
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
@@ -271,8 +278,9 @@ impl Bridge {
                     self.farewell(*connection).await;
                     return None;
                 }
+                () = link::until(renew_at) => return Some(self.renew(*connection).await),
                 turned = connection.turn(&mut outcomes) => turned,
-                due = self.receiver.safe() => connection.session.acknowledge(due).map_err(Failure::Lost),
+                due = self.receiver.safe() => connection.session.acknowledge(due).map_err(Failure::from),
                 () = self.handles.outlet.ready(), if room => Ok(()),
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
@@ -283,31 +291,6 @@ impl Bridge {
                 return Some(self.lost(*connection, &failure));
             }
         }
-    }
-
-    /// Goes on with the session, as far as the broker remembers it.
-    fn resume(&mut self, connection: &mut Connection, outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
-        let (memory, session) = (std::mem::take(&mut self.memory), &mut connection.session);
-        let stranded = session.resume(memory, &self.terms, Instant::now().into_std());
-        if !session.is_present() {
-            self.receiver.forget();
-        }
-        if let Some(rows) = stranded {
-            self.handles.outlet.rewind();
-            self.report.duplicates_possible(rows.iter().filter(|row| row.body.counts()).count() as u64);
-        }
-        connection.take_rest(outcomes)
-    }
-
-    /// Tells the session of messages that were not taken.
-    fn leave_left(&mut self, session: &mut Session) {
-        self.receiver.left().into_iter().for_each(|due| session.leave(due));
-    }
-
-    /// Fails where a message has waited for long enough to come again.
-    fn receiver_room(&self) -> Result<(), Failure> {
-        let stuck = self.receiver.is_stuck(Instant::now().into_std());
-        if stuck { Err(Lost::QueueFull.into()) } else { Ok(()) }
     }
 
     /// Hands words newer than version `told` of the bulletin to the session; gives the version up
@@ -388,48 +371,17 @@ impl Bridge {
         }
     }
 
-    fn receive(&mut self, publish: Publish, due: Option<Due>) {
-        match self.receiver.take(publish, due, Instant::now().into_std()) {
-            Took::All => self.report.received(true),
-            Took::Nothing => self.report.received(false),
-            Took::Later => {}
-        }
-    }
-
-    fn subscribed(&mut self, answers: &[Answer]) {
-        for answer in answers {
-            if let Some(reason) = self.report.subscribed(answer) {
-                self.announce("subscription_refused", Some(reason));
-            }
-        }
-    }
-
     fn pulse(&mut self, session: Option<&Session>) {
         let in_flight = session.map_or(0, Session::in_flight);
         self.report.pulse(self.handles.outlet.backlog(), in_flight, Instant::now().into_std());
     }
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
-        self.receiver.disconnected();
         let too_large = match failure {
-            Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) => Some(*reason),
+            Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _), _) => Some(*reason),
             _ => None,
         };
-        let Ended { memory, rows } = connection.session.end(too_large.is_none());
-        self.memory = memory;
-        let counts = |row: &&Taken| row.body.counts();
-        let duplicates_possible = match rows {
-            Rows::Stay { unsure } => unsure.iter().filter(counts).count(),
-            Rows::Back(in_flight) => {
-                // The broker has a limit that it did not tell; the largest row is certainly over it.
-                let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
-                if let (Some(reason), Some((row, _))) = (too_large, largest) {
-                    self.give_up(row, &ReasonWords(reason));
-                }
-                self.handles.outlet.rewind();
-                in_flight.iter().map(|(row, _)| row).filter(counts).count()
-            }
-        } as u64;
+        let duplicates_possible = self.put_down(connection.session, too_large);
         let reason = failure.to_string();
         self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
         self.announce("disconnected", Some(reason.clone()));
@@ -440,35 +392,5 @@ impl Bridge {
     fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
         self.handles.outlet.refused(row.position, &row.body);
         self.report.dead_letter(&render::topic(&row.body, &self.handles.topics), reason);
-    }
-
-    // === The end ===
-
-    /// What is not acknowledged by the end stays in the queue.
-    async fn farewell(&mut self, mut connection: Connection) {
-        let until = Instant::now() + FINISH_WITHIN;
-        let mut outcomes = Vec::new();
-        while connection.session.in_flight() > 0 || self.receiver.waiting() > 0 {
-            let turn = async {
-                tokio::select! {
-                    turned = connection.turn(&mut outcomes) => turned,
-                    due = self.receiver.safe() => connection.session.acknowledge(due).map_err(Failure::Lost),
-                }
-            };
-            let turned = tokio::time::timeout_at(until, turn).await;
-            self.settle(&mut outcomes);
-            match turned {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
-                Err(_) => break,
-            }
-        }
-        let (topic, _) = self.forward.address(&self.handles.topics.of(&Subject::Gateway).into());
-        connection.session.say_goodbye(topic, OFFLINE);
-        // Either the broker closes, or we have waited long enough.
-        let _ = timeout(CLOSE_WITHIN, connection.close(&mut outcomes)).await;
-        self.settle(&mut outcomes);
-        self.pulse(None);
-        tracing::info!(bridge = %self.config.name, "bridge closed");
     }
 }

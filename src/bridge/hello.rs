@@ -17,6 +17,7 @@ use super::version::Negotiation;
 pub(super) struct Hello {
     client_id: Arc<str>,
     username: Option<Arc<str>>,
+    has_will: bool,
     will_topic: Arc<str>,
     will_qos: Qos,
     will_retain: bool,
@@ -35,6 +36,7 @@ impl Hello {
         Self {
             client_id: config.client_id.clone().unwrap_or_else(default_id).into(),
             username: config.username.as_deref().map(Into::into),
+            has_will: true,
             will_topic,
             will_qos: Qos::AtLeastOnce,
             will_retain: true,
@@ -42,6 +44,20 @@ impl Hello {
             receives: !config.receive.is_empty(),
             negotiation: Negotiation::new(config.protocol),
         }
+    }
+
+    /// The same as another client, which may connect beside the first one. It has no will: its end
+    /// says nothing of the gateway. And it leaves no session behind.
+    pub(super) fn beside(mut self) -> Self {
+        self.client_id = format!("{}-check", self.client_id).into();
+        self.has_will = false;
+        self.session_expiry_s = 0;
+        self
+    }
+
+    /// The client id.
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
     }
 
     /// The next CONNECT. Unless the session is to outlive its connections it begins clean: what is to
@@ -59,7 +75,7 @@ impl Hello {
             topic_alias_maximum: 0,
             username: self.username.clone(),
             password: password.map(Into::into),
-            will: Some(Will { message: will, delay_s: 0 }),
+            will: self.has_will.then_some(Will { message: will, delay_s: 0 }),
         }
     }
 

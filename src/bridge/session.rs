@@ -93,7 +93,7 @@ impl Session {
 
     /// Whether the broker remembers our session.
     pub(super) fn is_present(&self) -> bool {
-        self.open().is_some_and(|open| open.present)
+        self.open().is_some_and(|open| open.answer.session_present)
     }
 
     /// The highest QoS that the broker takes.
@@ -203,15 +203,40 @@ impl Session {
     /// Says on `topic` that the gateway is offline, and ends the connection. Nobody waits for the
     /// acknowledgement of the former, so it goes with QoS 0.
     pub(super) fn say_goodbye(&mut self, topic: Arc<str>, offline: &'static str) {
-        let Some(open) = self.open_mut() else { return };
-        open.closing = true;
-        let retain = open.retain;
+        let retain = self.open().is_some_and(|open| open.retain);
         let word = Publish::new(topic, offline, Qos::AtMostOnce, retain);
-        for packet in [Packet::Publish(Box::new(word)), Packet::Disconnect(Disconnect::new(Reason::SUCCESS))]
-        {
-            // A broker that takes no packet of this size does without.
-            let _ = self.codec.encode(&packet, &mut self.output);
+        // A broker that takes no packet of this size does without.
+        let _ = self.codec.encode(&Packet::Publish(Box::new(word)), &mut self.output);
+        self.leave();
+    }
+
+    /// Ends the connection; the will stays unsaid.
+    pub(super) fn leave(&mut self) {
+        if let Some(open) = self.open_mut() {
+            open.closing = true;
         }
+        let end = Packet::Disconnect(Disconnect::new(Reason::SUCCESS));
+        let _ = self.codec.encode(&end, &mut self.output);
+    }
+
+    // === Looking at a link ===
+
+    /// What the broker answered to CONNECT.
+    pub(super) fn answer(&self) -> Option<&ConnAck> {
+        self.open().map(|open| &open.answer)
+    }
+
+    /// Asks for a sign of life.
+    pub(super) fn ping(&mut self, now: Instant) -> Result<(), CodecError> {
+        if let Some(open) = self.open_mut() {
+            open.alive.asked(now);
+        }
+        self.codec.encode(&Packet::PingReq, &mut self.output)
+    }
+
+    /// Whether a sign of life is due.
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.open().is_some_and(|open| open.alive.awaits_pong())
     }
 
     // === Receiving ===
@@ -279,7 +304,7 @@ impl Session {
         if let Some(bytes) = answer.maximum_packet_size {
             self.codec.set_peer_maximum(bytes);
         }
-        self.phase = Phase::Open(Box::new(Open::new(&self.connect, &answer, now)));
+        self.phase = Phase::Open(Box::new(Open::new(&self.connect, answer, now)));
         Ok(())
     }
 
@@ -342,7 +367,7 @@ impl Session {
     }
 
     /// A message was not taken: it is to come again, with the next connection.
-    pub(super) fn leave(&mut self, due: Due) {
+    pub(super) fn refuse(&mut self, due: Due) {
         if let Some(open) = self.open_mut() {
             open.downlink.leave(due);
         }

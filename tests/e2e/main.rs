@@ -10,6 +10,7 @@ mod broker;
 mod damage;
 mod demo;
 mod disk;
+mod downlink;
 mod fault;
 mod hotplug;
 mod input;

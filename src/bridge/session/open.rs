@@ -35,8 +35,8 @@ pub(super) struct Open {
     pub(super) downlink: Downlink,
     /// How many messages the broker takes at a time.
     window: u16,
-    /// The broker remembers our session.
-    pub(super) present: bool,
+    /// What the broker answered to CONNECT.
+    pub(super) answer: ConnAck,
     /// The session outlives the connection.
     outlives: bool,
     /// We have said goodbye: nothing may follow.
@@ -76,13 +76,13 @@ pub(in crate::bridge) enum Rows {
 
 impl Open {
     /// As the broker's `answer` to `connect` allows.
-    pub(super) fn new(connect: &Connect, answer: &ConnAck, now: Instant) -> Self {
+    pub(super) fn new(connect: &Connect, answer: ConnAck, now: Instant) -> Self {
         let ours = match connect.version {
             Version::V3 => WINDOW_V3,
             Version::V5 => WINDOW,
         };
         let window = ours.min(answer.receive_maximum).max(1);
-        let outlives = outlives(connect, answer);
+        let outlives = outlives(connect, &answer);
         Self {
             version: connect.version,
             qos: answer.maximum_qos,
@@ -94,7 +94,7 @@ impl Open {
             alive: Alive::new(answer.server_keep_alive_s, now),
             downlink: Downlink::new(Incoming::new(u16::MAX), Subscriptions::default()),
             window,
-            present: answer.session_present,
+            answer,
             outlives,
             closing: false,
         }
@@ -110,7 +110,7 @@ impl Open {
         now: Instant,
     ) -> Option<Vec<Taken>> {
         let answered = Answered {
-            present: self.present,
+            present: self.answer.session_present,
             outlives: self.outlives,
             window: self.window,
             receive_maximum: Downlink::receive_maximum(self.version),

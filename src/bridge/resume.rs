@@ -1,0 +1,84 @@
+//! What a bridge does with the session at the broker, and with what that sends.
+
+use tokio::time::Instant;
+
+use crate::mqtt::packet::{Publish, Reason};
+use crate::queue::Taken;
+use crate::queue::acks::Due;
+
+use super::Bridge;
+use super::flights::Outcome;
+use super::link::{Connection, Failure};
+use super::lost::{Lost, Words};
+use super::receive::Took;
+use super::session::{Ended, Rows, Session};
+use super::subscribe::Answer;
+
+impl Bridge {
+    /// Goes on with the session, as far as the broker remembers it.
+    pub(super) fn resume(
+        &mut self,
+        connection: &mut Connection,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), Failure> {
+        let (memory, session) = (std::mem::take(&mut self.memory), &mut connection.session);
+        let stranded = session.resume(memory, &self.terms, Instant::now().into_std());
+        if !session.is_present() {
+            self.receiver.forget();
+        }
+        if let Some(rows) = stranded {
+            self.handles.outlet.rewind();
+            self.report.duplicates_possible(rows.iter().filter(|row| row.body.counts()).count() as u64);
+        }
+        connection.take_rest(outcomes)
+    }
+
+    /// Tells the session of messages that were not taken.
+    pub(super) fn refuse_left(&mut self, session: &mut Session) {
+        self.receiver.left().into_iter().for_each(|due| session.refuse(due));
+    }
+
+    /// Fails where a message has waited for long enough to come again.
+    pub(super) fn receiver_room(&self) -> Result<(), Failure> {
+        let stuck = self.receiver.is_stuck(Instant::now().into_std());
+        if stuck { Err(Lost::QueueFull.into()) } else { Ok(()) }
+    }
+
+    pub(super) fn receive(&mut self, publish: Publish, due: Option<Due>) {
+        match self.receiver.take(publish, due, Instant::now().into_std()) {
+            Took::All => self.report.received(true),
+            Took::Nothing => self.report.received(false),
+            Took::Later => {}
+        }
+    }
+
+    pub(super) fn subscribed(&mut self, answers: &[Answer]) {
+        for answer in answers {
+            if let Some(reason) = self.report.subscribed(answer) {
+                self.announce("subscription_refused", Some(reason));
+            }
+        }
+    }
+
+    /// The connection is gone. What is in flight stays with the session, or goes back to the queue.
+    /// `too_large` is why the broker ended it, where a message was too large. Gives how many readings
+    /// may arrive twice.
+    pub(super) fn put_down(&mut self, session: Session, too_large: Option<Reason>) -> u64 {
+        self.receiver.disconnected();
+        let Ended { memory, rows } = session.end(too_large.is_none());
+        self.memory = memory;
+        let counts = |row: &&Taken| row.body.counts();
+        match rows {
+            Rows::Stay { unsure } => unsure.iter().filter(counts).count() as u64,
+            Rows::Back(in_flight) => {
+                // The broker has a limit that it did not tell; the largest row is certainly over it.
+                let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
+                if let (Some(reason), Some((row, _))) = (too_large, largest) {
+                    self.give_up(row, &Words(reason));
+                }
+                self.handles.outlet.rewind();
+                in_flight.iter().map(|(row, _)| row).filter(counts).count() as u64
+            }
+        }
+    }
+}
