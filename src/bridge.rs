@@ -25,6 +25,7 @@ mod end;
 mod eta;
 mod flights;
 mod hello;
+mod hold;
 mod link;
 mod lost;
 mod probe;
@@ -155,7 +156,7 @@ impl Bridge {
                 exactly_once: forward.highest_qos() == Qos::ExactlyOnce,
             },
             memory: Memory::default(),
-            receiver: Receiver::new(&config.name, receive, topics, queue, local),
+            receiver: Receiver::new(&config.name, receive, topics, queue, local, Instant::now().into_std()),
             forward,
             report: Report::new(&config.name, cell, Instant::now().into_std()),
             passwords: Passwords::new(config.password.clone()),
@@ -284,7 +285,7 @@ impl Bridge {
                 () = self.handles.outlet.ready(), if room => Ok(()),
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
-                _ = pulse.tick() => self.receiver_room(),
+                _ = pulse.tick() => self.receiver_pulse(),
             };
             if let Err(failure) = turned {
                 self.settle(&mut outcomes);

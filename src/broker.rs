@@ -233,9 +233,10 @@ impl Broker {
 pub struct Local(Broker);
 
 impl Local {
-    /// Publishes to all clients that subscribed, as far as they have room. Never blocks.
-    pub fn publish(&self, publish: Publish) {
-        self.0.lock().publish(publish, None, now());
+    /// Publishes to all clients that subscribed, as far as they have room; tells how many those are.
+    /// Never blocks.
+    pub fn publish(&self, publish: Publish) -> usize {
+        self.0.lock().publish(publish, None, now())
     }
 }
 

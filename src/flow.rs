@@ -3,6 +3,7 @@
 //! ```text
 //! port ──Bulletin──> publisher ──LocalPublish──> broker
 //!                └──────────────────────────────> bridge
+//! cloud ──────────────> bridge ──LocalPublish──> broker
 //! ```
 //! Every channel has a bound, and none of them is on the durable path.
 
@@ -16,20 +17,22 @@ use tokio::sync::watch;
 use crate::mqtt::packet::Publish;
 use crate::topic::Subject;
 
-/// Where the publisher's messages go: the local broker, or nowhere where there is none.
+/// Where messages for local clients go: the local broker.
 #[derive(Clone)]
-pub struct LocalPublish(Arc<dyn Fn(Publish) + Send + Sync>);
+pub struct LocalPublish(Arc<dyn Fn(Publish) -> usize + Send + Sync>);
 
 impl LocalPublish {
-    /// Hands each message to `take`, which must neither block nor wait.
+    /// Hands each message to `take`, which must neither block nor wait, and tells how many clients
+    /// subscribed to it.
     #[must_use]
-    pub fn new(take: impl Fn(Publish) + Send + Sync + 'static) -> Self {
+    pub fn new(take: impl Fn(Publish) -> usize + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
 
-    /// Publishes `message`, which has no packet id: each subscriber's session gives it one.
-    pub fn publish(&self, message: Publish) {
-        (self.0)(message);
+    /// Publishes `message`, which has no packet id: each subscriber's session gives it one. Tells how
+    /// many of those there are.
+    pub fn publish(&self, message: Publish) -> usize {
+        (self.0)(message)
     }
 }
 

@@ -163,6 +163,7 @@ mod tests {
                 move |publish: Publish| {
                     let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
                     seen.lock().unwrap().push((publish.topic.to_string(), payload, publish.retain));
+                    1
                 }
             }),
         };

@@ -20,6 +20,8 @@ use crate::queue::acks::{self, Acks, Due, Verdict};
 use crate::topic::{Routes, Topics, is_valid_name};
 
 use super::echo::Echoes;
+use super::hold::{Held, Hold};
+use super::lost::Lost;
 
 /// For so long the rest of the work goes on after a message found no room; then the connection ends,
 /// so that the message can come again.
@@ -40,6 +42,7 @@ pub(super) struct Receiver {
     left: Vec<Due>,
     /// Since when nothing is taken.
     full_since: Option<Instant>,
+    hold: Hold,
     echoes: Option<Echoes>,
     told: HashSet<(Arc<str>, &'static str)>,
 }
@@ -62,6 +65,7 @@ impl Receiver {
         topics: Topics,
         queue: Queue,
         local: LocalPublish,
+        now: Instant,
     ) -> Self {
         Self {
             bridge: bridge.into(),
@@ -72,6 +76,7 @@ impl Receiver {
             acks: Acks::default(),
             left: Vec::new(),
             full_since: None,
+            hold: Hold::new(now),
             echoes: None,
             told: HashSet::new(),
         }
@@ -89,9 +94,10 @@ impl Receiver {
         }
     }
 
-    /// The connection is gone.
+    /// The connection is gone. What was not acknowledged will come again.
     pub(super) fn disconnected(&mut self) {
         self.acks.disconnected();
+        self.left.extend(self.hold.clear());
     }
 
     /// The cloud knows nothing of the session any more.
@@ -112,13 +118,15 @@ impl Receiver {
 
     /// Takes a message from the cloud; with QoS 1 and 2 an acknowledgement is `due` for it.
     pub(super) fn take(&mut self, mut publish: Publish, due: Option<Due>, now: Instant) -> Took {
-        if due.is_some() && self.full_since.is_some() {
-            self.left.extend(due);
+        if let Some(due) = due
+            && (self.full_since.is_some() || !self.hold.has_room())
+        {
+            self.leave(due, now);
             return Took::Later;
         }
         if let Some(why) = self.rename(&mut publish, now) {
             self.tell(&publish.topic, why);
-            self.acknowledge(due, Verdict::Known(Reason::SUCCESS));
+            self.pass(None, due, Verdict::Known(Reason::SUCCESS), now);
             return Took::Nothing;
         }
         self.topics.mark_received(&self.bridge, &mut publish.properties);
@@ -126,14 +134,36 @@ impl Receiver {
             Ok(Some(ticket)) => Verdict::WhenSafe(ticket),
             Ok(None) => Verdict::Known(Reason::SUCCESS),
             Err(_full) => {
-                self.left.extend(due);
-                self.full_since = Some(now);
+                due.into_iter().for_each(|due| self.leave(due, now));
                 return Took::Later;
             }
         };
-        self.local.publish(publish);
-        self.acknowledge(due, verdict);
+        self.pass(Some(publish), due, verdict, now);
         Took::All
+    }
+
+    /// Gives a message to the local clients, and has it acknowledged.
+    fn pass(&mut self, publish: Option<Publish>, due: Option<Due>, verdict: Verdict, now: Instant) {
+        match (due, publish) {
+            (Some(due), publish) => self.pass_held(Some(Held { publish, due, verdict }), now),
+            (None, Some(publish)) => drop(self.local.publish(publish)),
+            (None, None) => {}
+        }
+    }
+
+    fn pass_held(&mut self, held: Option<Held>, now: Instant) {
+        let done = self.hold.pass(held, now, |publish| self.local.publish(publish.clone()) > 0);
+        done.into_iter().for_each(|(due, verdict)| self.acks.push(due, verdict));
+    }
+
+    /// Does what is due from time to time.
+    ///
+    /// # Errors
+    /// The connection is to end, so that messages that found no room can come again.
+    pub(super) fn pulse(&mut self, now: Instant) -> Result<(), Lost> {
+        self.pass_held(None, now);
+        let is_stuck = self.full_since.is_some_and(|since| now >= since + FULL_FOR);
+        if is_stuck { Err(Lost::QueueFull) } else { Ok(()) }
     }
 
     /// Gives `publish` its name here. Where it must not come in: why.
@@ -169,12 +199,6 @@ impl Receiver {
 
     // === Acknowledgements ===
 
-    fn acknowledge(&mut self, due: Option<Due>, verdict: Verdict) {
-        if let Some(due) = due {
-            self.acks.push(due, verdict);
-        }
-    }
-
     /// A QoS 2 message came again; whether it was acknowledged before.
     pub(super) fn again(&mut self, id: PacketId, was_acknowledged: bool) {
         if was_acknowledged {
@@ -199,23 +223,18 @@ impl Receiver {
         loop {
             match poll_fn(|cx| self.acks.poll_next(cx)).await {
                 Ok((due, _)) => return due,
-                Err(acks::Lost(due)) => self.leave(due),
+                Err(acks::Lost(due)) => self.leave(due, tokio::time::Instant::now().into_std()),
             }
         }
     }
 
-    fn leave(&mut self, due: Due) {
+    fn leave(&mut self, due: Due, now: Instant) {
         self.left.push(due);
-        self.full_since.get_or_insert(tokio::time::Instant::now().into_std());
+        self.full_since.get_or_insert(now);
     }
 
     /// Messages that were not taken since the last call.
     pub(super) fn left(&mut self) -> Vec<Due> {
         std::mem::take(&mut self.left)
-    }
-
-    /// Whether messages wait for a new connection for long enough.
-    pub(super) fn is_stuck(&self, now: Instant) -> bool {
-        self.full_since.is_some_and(|since| now >= since + FULL_FOR)
     }
 }

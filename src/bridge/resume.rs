@@ -9,7 +9,7 @@ use crate::queue::acks::Due;
 use super::Bridge;
 use super::flights::Outcome;
 use super::link::{Connection, Failure};
-use super::lost::{Lost, Words};
+use super::lost::Words;
 use super::receive::Took;
 use super::session::{Ended, Rows, Session};
 use super::subscribe::Answer;
@@ -38,10 +38,9 @@ impl Bridge {
         self.receiver.left().into_iter().for_each(|due| session.refuse(due));
     }
 
-    /// Fails where a message has waited for long enough to come again.
-    pub(super) fn receiver_room(&self) -> Result<(), Failure> {
-        let stuck = self.receiver.is_stuck(Instant::now().into_std());
-        if stuck { Err(Lost::QueueFull.into()) } else { Ok(()) }
+    /// What is due from time to time.
+    pub(super) fn receiver_pulse(&mut self) -> Result<(), Failure> {
+        Ok(self.receiver.pulse(Instant::now().into_std())?)
     }
 
     pub(super) fn receive(&mut self, publish: Publish, due: Option<Due>) {
@@ -63,8 +62,9 @@ impl Bridge {
     /// The connection is gone. What is in flight stays with the session, or goes back to the queue.
     /// `too_large` is why the broker ended it, where a message was too large. Gives how many readings
     /// may arrive twice.
-    pub(super) fn put_down(&mut self, session: Session, too_large: Option<Reason>) -> u64 {
+    pub(super) fn put_down(&mut self, mut session: Session, too_large: Option<Reason>) -> u64 {
         self.receiver.disconnected();
+        self.refuse_left(&mut session);
         let Ended { memory, rows } = session.end(too_large.is_none());
         self.memory = memory;
         let counts = |row: &&Taken| row.body.counts();

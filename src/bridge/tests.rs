@@ -42,7 +42,7 @@ impl Rig {
     }
 
     fn with(listener: TcpListener, change: impl FnOnce(&mut config::Bridge)) -> Self {
-        Self::with_local(listener, LocalPublish::new(|_| {}), change)
+        Self::with_local(listener, LocalPublish::new(|_| 0), change)
     }
 
     fn with_local(

@@ -176,7 +176,7 @@ impl Gateway {
             outlet: queue.outlet(0),
             queue: queue.clone(),
             bulletin: bulletin.clone(),
-            local: LocalPublish::new(|_| {}),
+            local: LocalPublish::new(|_| 0),
             topics,
             status: status.clone(),
         };

@@ -1,5 +1,7 @@
 //! What the cloud sends, against a broker that the test plays.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::mqtt::packet::Subscribe;
 use crate::topic::VIA;
@@ -8,6 +10,8 @@ use crate::topic::VIA;
 struct Down {
     rig: Rig,
     arrived: Arc<Mutex<Vec<Publish>>>,
+    /// How many local clients there are.
+    clients: Arc<AtomicUsize>,
 }
 
 impl Down {
@@ -19,13 +23,21 @@ impl Down {
         let receive = receive.iter().map(route).collect();
         let arrived = Arc::new(Mutex::new(Vec::new()));
         let into = Arc::clone(&arrived);
-        let local = LocalPublish::new(move |publish| into.lock().unwrap().push(publish));
+        let clients = Arc::new(AtomicUsize::new(1));
+        let reached = Arc::clone(&clients);
+        let local = LocalPublish::new(move |publish| {
+            let reached = reached.load(Ordering::Relaxed);
+            if reached > 0 {
+                into.lock().unwrap().push(publish);
+            }
+            reached
+        });
         let change = |config: &mut config::Bridge| {
             config.receive = receive;
             change(config);
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { rig: Rig::with_local(listener, local, change), arrived }
+        Self { rig: Rig::with_local(listener, local, change), arrived, clients }
     }
 
     /// The next connection, accepted with `answer` and with all subscriptions granted.
@@ -124,6 +136,24 @@ async fn a_command_reaches_the_local_broker_and_is_acknowledged() {
     rich.properties.user.push((VIA.into(), "serialgate/pi/cloud".into()));
     assert_eq!(last, rich);
     assert_eq!(down.rig.status.lock().received, 3);
+}
+
+#[tokio::test]
+async fn after_the_start_a_command_waits_for_the_local_clients_to_come_back() {
+    let down = Down::start(&[("cmd", "", "", Qos::ExactlyOnce)], |_| {}).await;
+    down.clients.store(0, Ordering::Relaxed);
+    let mut broker = down.open(accepted()).await;
+    broker.send(1, "cmd", "a", Qos::ExactlyOnce).await;
+    broker.send(2, "elsewhere", "b", Qos::AtLeastOnce).await;
+    down.rig.until("both there", |status, _| (status.received, status.not_taken) == (1, 1)).await;
+    drop(broker);
+    down.rig.until("cut", |status, _| status.state == BridgeState::Backoff).await;
+    let mut broker = down.rig.open(present()).await;
+    broker.send(1, "cmd", "a", Qos::ExactlyOnce).await;
+    down.rig.until("again", |status, _| status.received == 2).await;
+    down.clients.store(1, Ordering::Relaxed);
+    assert_eq!(broker.answer().await, Packet::PubRec(ok(1)));
+    assert_eq!(down.topics(), ["cmd"]);
 }
 
 #[tokio::test]
