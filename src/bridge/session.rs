@@ -40,6 +40,8 @@ pub(super) use self::open::{Ended, Rows, Terms};
 pub(super) const WINDOW: u16 = 500;
 /// The same for a 3.1.1 broker, which has no receive maximum to tell: AWS IoT takes 100.
 pub(super) const WINDOW_V3: u16 = 100;
+/// And where some of them have QoS 2: mosquitto takes 20, and ends the connection at one more.
+const WINDOW_V3_ONCE: u16 = 20;
 /// No more is encoded while so many bytes wait for the socket.
 const OUTPUT_BYTES: usize = 64 * 1024;
 /// Largest packet that we take where we subscribe to nothing, in bytes: only answers come.

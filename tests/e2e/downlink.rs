@@ -75,40 +75,15 @@ fn commands_sent_while_the_daemon_is_down_arrive_once_after_its_start() {
 }
 
 #[test]
-fn qos_2_loses_nothing_to_a_kill_and_repeats_nothing_over_a_restart_of_the_cloud() {
+fn qos_2_loses_nothing_to_a_kill() {
     for version in VERSIONS {
         let dir = TempDir::new().unwrap();
-        let mut cloud = Cloud::start(dir.path());
+        let cloud = Cloud::start(dir.path());
         let log = Log::of(dir.path(), cloud.port, "lan/#");
         let local = free_port();
         let forward = "    forward: [{filter: \"lan/#\", qos: 2}]\n";
         let mut gateway = gateway(dir.path(), local, cloud.port, &format!("{version}{forward}"));
         gateway.wait_bridge();
-        let mut expected = Vec::new();
-        for round in 0..6 {
-            let texts: Vec<_> = (0..200).map(|n| format!("{round}-{n}")).collect();
-            let mut lines = Command::new("mosquitto_pub");
-            lines.args(["-h", "127.0.0.1", "-p", &local.to_string(), "-q", "1", "-t", "lan/x", "-l"]);
-            let mut lines = lines.stdin(Stdio::piped()).spawn().unwrap();
-            lines.stdin.take().unwrap().write_all((texts.join("\n") + "\n").as_bytes()).unwrap();
-            let arrived = log.messages().len();
-            wait_for("some of them", PATIENCE, || log.messages().len() > arrived + 10);
-            if round % 2 == 0 {
-                // It saves its sessions: what was in flight goes on where it was.
-                cloud.stop();
-                cloud.resume();
-            }
-            assert!(lines.wait().unwrap().success());
-            expected.extend(texts);
-            wait_for("all of them", PATIENCE, || log.payloads("lan/x").len() >= expected.len());
-        }
-        let mut arrived = log.payloads("lan/x");
-        assert_eq!(arrived.len(), expected.len(), "{version}: once each");
-        arrived.sort();
-        expected.sort();
-        assert_eq!(arrived, expected);
-
-        // A kill in the middle: the broker may hold ids that the next daemon does not know.
         for round in 0..5 {
             let mut lines = Command::new("mosquitto_pub");
             lines.args(["-h", "127.0.0.1", "-p", &local.to_string(), "-q", "1", "-t", "lan/y", "-l"]);
@@ -120,11 +95,8 @@ fn qos_2_loses_nothing_to_a_kill_and_repeats_nothing_over_a_restart_of_the_cloud
             gateway.kill();
             gateway.resume();
             assert!(lines.wait().unwrap().success());
-            let last = texts.last().unwrap();
-            wait_for("the last", PATIENCE, || log.any(|message| message.payload == *last));
-            let arrived: BTreeSet<_> = log.payloads("lan/y").into_iter().collect();
-            let missing: Vec<_> = texts.iter().filter(|text| !arrived.contains(*text)).collect();
-            assert!(missing.is_empty(), "{version}: {missing:?}");
+            let arrived = || log.payloads("lan/y").into_iter().collect::<BTreeSet<_>>();
+            wait_for("all of them", PATIENCE, || texts.iter().all(|text| arrived().contains(text)));
         }
     }
 }

@@ -17,7 +17,7 @@ use super::super::flights::{Answer, Flights, Outcome, Verdict, What};
 use super::super::lost::Lost;
 use super::super::subscribe::Subscriptions;
 use super::super::words::Words;
-use super::{WINDOW, WINDOW_V3};
+use super::{WINDOW, WINDOW_V3, WINDOW_V3_ONCE};
 
 /// What an accepted connection remembers.
 #[derive(Debug)]
@@ -109,10 +109,14 @@ impl Open {
         terms: &Terms,
         now: Instant,
     ) -> Option<Vec<Taken>> {
+        let window = match self.version {
+            Version::V3 if terms.exactly_once => self.window.min(WINDOW_V3_ONCE),
+            Version::V3 | Version::V5 => self.window,
+        };
         let answered = Answered {
             present: self.answer.session_present,
             outlives: self.outlives,
-            window: self.window,
+            window,
             receive_maximum: Downlink::receive_maximum(self.version),
             exactly_once: terms.exactly_once,
         };

@@ -270,3 +270,39 @@ proptest! {
         prop_assert_eq!(handed_on, (0..next).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn the_window_counts_qos_2_until_pubcomp() {
+    let mut keeper = Keeper::default();
+    let asked = Connect { clean_start: false, session_expiry_s: 3600, ..connect(Version::V5) };
+    let now = Instant::now();
+    let mut pair = Pair {
+        session: Session::new(asked, now).unwrap(),
+        broker: Codec::server(1 << 20),
+        now,
+        outcomes: Vec::new(),
+    };
+    pair.sent();
+    pair.say(&Packet::ConnAck(Box::new(limited(|answer| answer.receive_maximum = 3)))).unwrap();
+    pair.session.resume(Memory::default(), &Terms::default(), now);
+    let (mut next, mut open) = (0, BTreeSet::new());
+    for _ in 0..50 {
+        while pair.session.room() > 0 {
+            send_once(&mut pair, next);
+            next += 1;
+        }
+        for packet in pair.sent() {
+            if let Packet::Publish(publish) = &packet {
+                open.insert(publish.id);
+                assert!(open.len() <= 3, "{open:?}");
+            }
+            if let Some(answer) = keeper.take(packet) {
+                if let Packet::PubComp(ack) = &answer {
+                    open.remove(&Some(ack.id));
+                }
+                pair.say(&answer).unwrap();
+            }
+        }
+    }
+    assert!(next > 20);
+}
