@@ -59,6 +59,23 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     }
 }
 
+/// Whether there is a topic that falls under both filters.
+#[must_use]
+pub fn overlap(a: &str, b: &str) -> bool {
+    let hides = |a: &str, b: &str| a.starts_with('$') && b.starts_with(['+', '#']);
+    if hides(a, b) || hides(b, a) {
+        return false;
+    }
+    let (mut a, mut b) = (a.split('/'), b.split('/'));
+    loop {
+        match (a.next(), b.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some(here), Some(there)) if here == "+" || there == "+" || here == there => {}
+            _ => return false,
+        }
+    }
+}
+
 /// `text` as a slug of `[a-z0-9_-]`: lower case, anything else becomes `_`, at most
 /// [`SLUG_MAX`] bytes. `None` where nothing is left.
 #[must_use]
@@ -170,6 +187,23 @@ mod tests {
         assert!(is_valid_name("a/b"));
         for bad in ["", "a/+", "#", "a\0"] {
             assert!(!is_valid_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn filters_overlap_where_one_topic_falls_under_both() {
+        for (a, b, expected) in [
+            ("a/b", "a/b", true),
+            ("a/+", "+/b", true),
+            ("a/#", "a", true),
+            ("#", "a/b", true),
+            ("a/b", "a/c", false),
+            ("a/+", "a/b/c", false),
+            ("a/+/c", "a/#", true),
+            ("#", "$SYS/#", false),
+            ("$SYS/+", "$SYS/#", true),
+        ] {
+            assert_eq!((overlap(a, b), overlap(b, a)), (expected, expected), "{a} and {b}");
         }
     }
 
