@@ -138,7 +138,7 @@ impl Connection {
         let mut nobody = Context::from_waker(Waker::noop());
         while self.has_output() {
             match self.send(&mut nobody) {
-                Poll::Ready(sent) => self.sent(sent, outcomes),
+                Poll::Ready(sent) => self.sent(&sent, outcomes),
                 Poll::Pending => return,
             }
         }
@@ -162,7 +162,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    fn sent(&mut self, sent: io::Result<()>, outcomes: &mut Vec<Outcome>) {
+    fn sent(&mut self, sent: &io::Result<()>, outcomes: &mut Vec<Outcome>) {
         match sent {
             Ok(()) => self.session.wrote(Instant::now().into_std(), outcomes),
             Err(_) => self.writable = false,
@@ -179,7 +179,7 @@ impl Connection {
             () = sleep_until(deadline.into()) => return Ok(self.session.on_time(Instant::now().into_std())?),
         };
         match moved {
-            Moved::Sent(sent) => self.sent(sent, outcomes),
+            Moved::Sent(sent) => self.sent(&sent, outcomes),
             Moved::Read(read) => self.took(read, outcomes)?,
         }
         Ok(())

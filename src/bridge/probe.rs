@@ -110,7 +110,7 @@ async fn connect(
         let stream = dialer
             .dial(|step| {
                 if tries == 1 {
-                    seen(Seen::Way(step))
+                    seen(Seen::Way(step));
                 }
             })
             .await?;

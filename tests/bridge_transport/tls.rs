@@ -266,7 +266,7 @@ async fn large_messages_pass_a_narrow_link() {
     let authority = Authority::new("Farm CA");
     let (mosquitto, address) = mosquitto(&authority.issue("server")).await;
     let seen = subscribe(mosquitto.address).await;
-    let (address, passed) = narrow(address).await;
+    let (address, passed) = narrow(address);
     let gateway = Gateway::start(bridge_to(endpoint(Scheme::Mqtts, address, authority.trust())));
     gateway.until("connected", || gateway.is_connected()).await;
     (0..3000).for_each(|seq| gateway.push(seq));
@@ -278,7 +278,7 @@ async fn large_messages_pass_a_narrow_link() {
 }
 
 /// Passes one connection on in small pieces, reading no more before one is gone; counts them.
-async fn narrow(to: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+fn narrow(to: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     const PIECE_BYTES: usize = 1000;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     // The least that the kernel allows.

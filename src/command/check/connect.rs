@@ -168,7 +168,7 @@ fn tls(secured: &Secured, now: Duration) -> Row {
             lines.push(labelled("", "the server did not ask for it"));
         }
         (None, true) => {
-            lines.push(labelled("our own", "the server asks for a certificate, and we have none"))
+            lines.push(labelled("our own", "the server asks for a certificate, and we have none"));
         }
         (None, false) => {}
     }
@@ -273,20 +273,20 @@ mod tests {
         name        ok         12 ms  broker.example.com is 192.0.2.1, 192.0.2.1, 192.0.2.1, 192.0.2.1 and 2 more
         tcp         ok         12 ms  192.0.2.1:443
         tls         warn       12 ms  TLS 1.3, protocol mqtt
-                                     certificate of  CN=broker.example.com
-                                                     ends in 20 days, 2024-10-24 00:00 UTC; renew it
-                                     issued by       CN=R1,O=Trust
-                                     issued by       CN=Root
-                                     our own         CN=greenhouse
-                                                     ends in 300 days, 2025-07-31 00:00 UTC
+                                      certificate of  CN=broker.example.com
+                                                      ends in 20 days, 2024-10-24 00:00 UTC, so renew it
+                                      issued by       CN=R1,O=Trust
+                                      issued by       CN=Root
+                                      our own         CN=greenhouse
+                                                      ends in 300 days, 2025-07-31 00:00 UTC
         websocket   ok         12 ms  the server speaks MQTT there
         mqtt        warn       12 ms  the broker does not speak MQTT 5; trying the other
         mqtt        ok         12 ms  MQTT 5 as `serialgate-pi-cloud-check`
-                                     QoS             up to 2
-                                     retained        yes
-                                     largest packet  256KiB
-                                     in flight       up to 20
-                                     topic aliases   up to 10
+                                      QoS             up to 2
+                                      retained        yes
+                                      largest packet  256KiB
+                                      in flight       up to 20
+                                      topic aliases   up to 10
         round trip  ok         12 ms  PINGREQ, PINGRESP
         ");
     }
