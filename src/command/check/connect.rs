@@ -1,5 +1,6 @@
 //! `serialgate check --connect`: each bridge's link, step by step, for a person at a terminal.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +20,8 @@ const DAYS_LEFT_MIN: u64 = 21;
 const ADDRESSES_SHOWN: usize = 4;
 /// Width of what stands before the text of a row.
 const INDENT: usize = 32;
+/// Width of that text, where it can be broken.
+const TEXT_WIDTH: usize = 68;
 
 /// Tries the links of all bridges of `config`, one after the other.
 pub(super) fn run(config: &Config) -> Exit {
@@ -56,15 +59,14 @@ async fn try_link(bridge: &Bridge, gateway: &str, topics: &Topics) -> bool {
         since = Instant::now();
     });
     let Err(error) = Box::pin(tried).await else { return true };
-    let mut lines = vec![error.reason];
-    if let Some(client_id) = error.refused_as {
-        lines.extend([
-            String::new(),
-            format!("We came as `{client_id}`, beside a daemon that may be connected. A broker"),
-            String::from("that lets only certain client ids in refuses this one, and not the daemon:"),
-            String::from("`serialgate status` tells whether that is connected."),
-        ]);
-    }
+    let hint = error.refused_as.map(|client_id| {
+        format!(
+            "We came as `{client_id}`, beside a daemon that may be connected. A broker that lets only certain \
+             client ids in refuses this one, and not the daemon: `serialgate status` tells whether that is \
+             connected."
+        )
+    });
+    let lines = [error.reason].into_iter().chain(hint).collect();
     say(Row { step: error.step, mark: Mark::Failed, lines }.text(since.elapsed()));
     false
 }
@@ -100,14 +102,34 @@ impl Row {
             Mark::Warn => "warn",
             Mark::Failed => "FAILED",
         };
-        let mut lines = self.lines.iter();
-        let first = lines.next().map_or("", String::as_str);
+        let mut lines = self.lines.iter().flat_map(|line| broken(line));
+        let first = lines.next().unwrap_or_default();
         let mut text = format!("  {:<10}  {mark:<6}  {:>5} ms  {first}", self.step, took.as_millis());
         for line in lines {
-            text.push_str(format!("\n{:INDENT$}{line}", "").trim_end_matches(' '));
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{:INDENT$}{line}", "");
         }
         text
     }
+}
+
+/// `text` in lines that are as long as [`TEXT_WIDTH`] allows; a longer word stays whole.
+fn broken(text: &str) -> Vec<String> {
+    if text.chars().count() <= TEXT_WIDTH {
+        return vec![text.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= TEXT_WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// What there is to say of `seen`, at `now` since 1970.
@@ -159,8 +181,9 @@ fn tls(secured: &Secured, now: Duration) -> Row {
         lines.extend(certificate("certificate of", server));
     }
     // The last one names an authority that mostly is not sent.
-    let issuers = secured.chain.iter().map(|one| &one.issuer);
-    lines.extend(issuers.map(|issuer| labelled("issued by", issuer)));
+    let mut issuers: Vec<&String> = secured.chain.iter().map(|one| &one.issuer).collect();
+    issuers.dedup();
+    lines.extend(issuers.into_iter().map(|issuer| labelled("issued by", issuer)));
     match (&secured.own, secured.asked) {
         (Some(own), true) => lines.extend(certificate("our own", own)),
         (Some(own), false) => {
@@ -233,6 +256,18 @@ mod tests {
         Facts { subject: subject.into(), issuer: issuer.into(), from: Duration::ZERO, until: DAY * days }
     }
 
+    #[test]
+    fn a_reason_is_broken_into_lines_and_no_word_is() {
+        let reason = format!("TLS with h: {} {}", "word ".repeat(20).trim_end(), "x".repeat(90));
+        let row = Row { step: "tls", mark: Mark::Failed, lines: vec![reason.clone()] };
+        let text = row.text(Duration::ZERO);
+        assert!(text.lines().count() > 2, "{text}");
+        assert_eq!(text.split_whitespace().skip(4).collect::<Vec<_>>().join(" "), reason);
+        assert!(
+            text.lines().filter(|line| !line.contains("xx")).all(|line| line.len() <= INDENT + TEXT_WIDTH)
+        );
+    }
+
     fn told(seen: &[Seen]) -> String {
         let config =
             Config::parse("bridges: [{name: cloud, url: 'wss://broker.example.com'}]", "s.yaml").unwrap();
@@ -270,7 +305,8 @@ mod tests {
             Seen::Accepted(Box::new(accepted)),
             Seen::Alive,
         ]), @r"
-        name        ok         12 ms  broker.example.com is 192.0.2.1, 192.0.2.1, 192.0.2.1, 192.0.2.1 and 2 more
+        name        ok         12 ms  broker.example.com is 192.0.2.1, 192.0.2.1, 192.0.2.1, 192.0.2.1 and
+                                      2 more
         tcp         ok         12 ms  192.0.2.1:443
         tls         warn       12 ms  TLS 1.3, protocol mqtt
                                       certificate of  CN=broker.example.com
