@@ -25,6 +25,7 @@ mod link;
 mod lost;
 mod report;
 mod session;
+mod takeover;
 mod version;
 mod words;
 
@@ -53,6 +54,7 @@ use self::link::{Connection, Dialer, Failure};
 use self::lost::{Lost, Words as ReasonWords};
 use self::report::Report;
 use self::session::Session;
+use self::takeover::Takeover;
 use self::words::Word;
 
 /// Rows taken from the queue at a time.
@@ -89,6 +91,7 @@ pub struct Bridge {
     forward: Forward,
     handles: Handles,
     report: Report,
+    takeover: Takeover,
     dialer: Dialer,
     backoff: Backoff,
 }
@@ -124,8 +127,10 @@ impl Bridge {
     #[must_use]
     pub fn new(config: config::Bridge, gateway: &str, handles: Handles) -> Self {
         let cell = handles.status.clone();
+        let hello = Hello::new(&config, gateway, &handles.topics);
         Self {
-            hello: Hello::new(&config, gateway, &handles.topics),
+            takeover: Takeover::new(hello.client_id()),
+            hello,
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
             dialer: Dialer::new(&config.host, config.port),
@@ -306,6 +311,7 @@ impl Bridge {
             match outcome {
                 Outcome::Delivered(row) => {
                     self.handles.outlet.done(row.position);
+                    self.report.worked();
                     delivered += u64::from(row.body.counts());
                 }
                 Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
@@ -331,8 +337,12 @@ impl Bridge {
         }
         let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
         self.handles.outlet.rewind();
-        let reason = failure.to_string();
-        self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        let why = if let Failure::Lost(why) = failure { Some(why) } else { None };
+        let rival = self.takeover.ended(why, self.report.life(now));
+        let rivalled = rival.is_some();
+        let reason = rival.unwrap_or_else(|| failure.to_string());
+        self.report.lost(&reason, rivalled, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
     }

@@ -36,6 +36,11 @@ impl Hello {
         }
     }
 
+    /// The client id that it says.
+    pub(super) fn client_id(&self) -> Arc<str> {
+        Arc::clone(&self.client_id)
+    }
+
     /// The next CONNECT. The session begins clean: what is to be sent is in the queue.
     pub(super) fn connect(&self, password: Option<String>) -> Connect {
         let will = Publish::new(Arc::clone(&self.will_topic), OFFLINE, self.will_qos, self.will_retain);
