@@ -3,6 +3,7 @@
 //! same, and no more of it than was in flight; and who is only local notices nothing.
 //!
 //! - `misbehaviour`: one fault of a broker at a time, each with its verdict
+//! - `storm`: 200 random faults of brokers and links. `BRIDGE_FAULTS_SEED=…` does the same ones again
 //!
 //! `BRIDGE_FAULT='is busy' cargo test --test bridge_faults` does what has that name alone (a part of it will do).
 
@@ -15,7 +16,9 @@ mod support;
 
 mod broker;
 mod misbehaviour;
+mod proxy;
 mod site;
+mod storm;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;

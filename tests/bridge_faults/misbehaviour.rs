@@ -114,7 +114,11 @@ fn cases() -> Vec<Case> {
             ..Case::answers("takes small packets", ConnAck { maximum_packet_size: Some(1000), ..accepted() }, None, 1)
         },
         // It is a clean start: there is no session to go on with, whatever the broker thinks.
-        Case::answers("has lost the session", accepted(), None, 1),
+        Case {
+            script: [true, true, false].map(remembers).into(),
+            connections: 4,
+            ..Case::ends("keeps the session, and loses it", end(50, 40, How::Close), closed)
+        },
         Case::answers("remembers a session of somebody", ConnAck { session_present: true, ..accepted() }, None, 1),
         Case::answers("is unavailable", ConnAck::new(Reason(0x88), false), Some("server unavailable (0x88)"), 2),
         // It has five bytes: with one a second it is just in time, and with one in two seconds it is not.
@@ -133,6 +137,12 @@ fn cases() -> Vec<Case> {
             2,
         ),
     ]
+}
+
+/// A connection that ends before it acknowledges.
+fn remembers(session_present: bool) -> Manners {
+    let answer = ConnAck { session_present, ..accepted() };
+    Manners { answer, end: Some(end(50, 40, How::Close)), ..Manners::default() }
 }
 
 fn late(first_ms: u64, more_ms: u64) -> Acks {

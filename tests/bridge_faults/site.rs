@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -110,18 +111,15 @@ impl Site {
         }
     }
 
-    /// Each device says so much a second until `over` holds.
-    pub(crate) async fn feed(&self, per_second: u32, over: impl AsyncFn()) {
+    /// Each device says so much a second until `over` is.
+    pub(crate) async fn feed<T>(&self, per_second: u32, over: impl Future<Output = T>) -> T {
         let mut beat = interval(Duration::from_secs(1) / per_second);
-        let feeding = async {
-            loop {
-                beat.tick().await;
-                self.push_all(1);
+        let mut over = pin!(over);
+        loop {
+            tokio::select! {
+                over = &mut over => return over,
+                _ = beat.tick() => self.push_all(1),
             }
-        };
-        tokio::select! {
-            () = feeding => {}
-            () = over() => {}
         }
     }
 
