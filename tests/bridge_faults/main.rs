@@ -3,6 +3,8 @@
 //! same, and no more of it than was in flight; and who is only local notices nothing.
 //!
 //! - `misbehaviour`: one fault of a broker at a time, each with its verdict
+//! - `link`: networks that fail without a word (needs root, iproute2 and nftables)
+//! - `profiles`: links that come and go by the clock
 //! - `storm`: 200 random faults of brokers and links. `BRIDGE_FAULTS_SEED=…` does the same ones again
 //!
 //! `BRIDGE_FAULT='is busy' cargo test --test bridge_faults` does what has that name alone (a part of it will do).
@@ -15,7 +17,10 @@
 mod support;
 
 mod broker;
+mod link;
 mod misbehaviour;
+mod namespace;
+mod profiles;
 mod proxy;
 mod site;
 mod storm;
