@@ -247,6 +247,8 @@ impl Link {
             let quiet = self.quiet_since + QUIET;
             let waits = !self.held.is_empty() || matches!(self.manners.acks, Acks::NotNow(_, 1..));
             tokio::select! {
+                // It is quiet only when nothing is there to be read.
+                biased;
                 packet = self.next() => match packet? {
                     None | Some(Packet::Disconnect(_)) => return Ok(()),
                     Some(Packet::Publish(publish)) => {
