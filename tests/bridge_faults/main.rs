@@ -4,6 +4,7 @@
 //!
 //! - `misbehaviour`: one fault of a broker at a time, each with its verdict
 //! - `link`: networks that fail without a word (needs root, iproute2 and nftables)
+//! - `local`: what clients on the local network notice of all that (needs the same)
 //! - `profiles`: links that come and go by the clock
 //! - `storm`: 200 random faults of brokers and links. `BRIDGE_FAULTS_SEED=…` does the same ones again
 //!
@@ -17,7 +18,9 @@
 mod support;
 
 mod broker;
+mod lan;
 mod link;
+mod local;
 mod misbehaviour;
 mod namespace;
 mod profiles;
@@ -25,7 +28,7 @@ mod proxy;
 mod site;
 mod storm;
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 /// How long a condition may take before a test gives up on it.
@@ -37,6 +40,11 @@ static MACHINE: RwLock<()> = RwLock::new(());
 /// Held by a test that does not mind others beside it.
 fn shared() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held by a test that wants no others beside it.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether `name` is to be done in this run.
