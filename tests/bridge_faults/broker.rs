@@ -291,7 +291,8 @@ impl Link {
         let most = &mut seen.most_in_flight[self.number];
         *most = (*most).max(self.messages - self.answered);
         drop(seen);
-        let withheld = self.manners.end.as_ref().is_some_and(|end| self.readings + end.unacknowledged > end.after);
+        let withheld =
+            self.manners.end.as_ref().is_some_and(|end| self.readings + end.unacknowledged > end.after);
         if !withheld {
             self.schedule(Ack { id, reason });
         }

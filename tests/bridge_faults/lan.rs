@@ -32,7 +32,8 @@ impl Client {
     pub(crate) fn connect(port: u16, id: &str) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut client = Self { stream, codec: Codec::client(Version::V5, MAX_PACKET_BYTES), input: BytesMut::new() };
+        let mut client =
+            Self { stream, codec: Codec::client(Version::V5, MAX_PACKET_BYTES), input: BytesMut::new() };
         client.say(&Packet::Connect(Box::new(Connect {
             version: Version::V5,
             client_id: id.into(),
@@ -59,7 +60,11 @@ impl Client {
             retain_as_published: false,
             retain_handling: RetainHandling::Never,
         };
-        self.say(&Packet::Subscribe(Subscribe { id: PacketId::MIN, filters: vec![filter], subscription_id: None }));
+        self.say(&Packet::Subscribe(Subscribe {
+            id: PacketId::MIN,
+            filters: vec![filter],
+            subscription_id: None,
+        }));
         let answer = self.next();
         assert!(matches!(&answer, Packet::SubAck(_, reasons) if !reasons[0].is_failure()), "{answer:?}");
     }

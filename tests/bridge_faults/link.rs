@@ -143,7 +143,12 @@ fn dies(fault: Fault, talks: bool) -> String {
     scene.gateway.wait_bridge();
     let (readings, copies) = scene.check();
     let what = if talks { "readings flow" } else { "idle" };
-    line(&format!("{fault:?}, {what}"), readings, copies, &format!("{:4.1} s  {error}", connected.as_secs_f64()))
+    line(
+        &format!("{fault:?}, {what}"),
+        readings,
+        copies,
+        &format!("{:4.1} s  {error}", connected.as_secs_f64()),
+    )
 }
 
 /// A link that is bad for a while, while readings flow.

@@ -7,6 +7,7 @@
 //! - `local`: what clients on the local network notice of all that (needs the same)
 //! - `profiles`: links that come and go by the clock
 //! - `storm`: 200 random faults of brokers and links. `BRIDGE_FAULTS_SEED=…` does the same ones again
+//! - `takeover`: two gateways with one client id
 //!
 //! `BRIDGE_FAULT='is busy' cargo test --test bridge_faults` does what has that name alone (a part of it will do).
 
@@ -27,6 +28,7 @@ mod profiles;
 mod proxy;
 mod site;
 mod storm;
+mod takeover;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;

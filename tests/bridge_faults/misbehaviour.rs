@@ -81,13 +81,21 @@ fn cases() -> Vec<Case> {
         Case::ends("resets before it acknowledges", end(50, 40, How::Reset), closed),
         Case::ends("resets in the middle of a PUBACK", end(50, 40, How::ResetInPacket), closed),
         Case::ends("is busy", end(50, 40, How::Disconnect(Reason::BUSY)), "server busy (0x89)"),
-        Case::ends("shuts down", end(50, 40, How::Disconnect(Reason::SHUTTING_DOWN)), "server shutting down (0x8b)"),
+        Case::ends(
+            "shuts down",
+            end(50, 40, How::Disconnect(Reason::SHUTTING_DOWN)),
+            "server shutting down (0x8b)",
+        ),
         Case::ends(
             "gives our client id to another",
             end(50, 40, How::Disconnect(Reason::TAKEN_OVER)),
             "another client uses our client id `serialgate-gives-our-client-id-to-another-cloud`",
         ),
-        Case::ends("speaks HTTP", end(50, 40, How::Say(b"HTTP/1.1 502 Bad Gateway\r\n\r\n".into())), "do not take"),
+        Case::ends(
+            "speaks HTTP",
+            end(50, 40, How::Say(b"HTTP/1.1 502 Bad Gateway\r\n\r\n".into())),
+            "do not take",
+        ),
         Case::ends("sends garbage", end(50, 40, How::Say(vec![0xFF; 64])), "do not take"),
         Case::ends("sends CONNACK twice", end(50, 40, How::Welcome), "a second CONNACK"),
         Case::ends("freezes", end(50, 40, How::Freeze(FROZEN)), "did not acknowledge a message within 20s"),
@@ -101,17 +109,32 @@ fn cases() -> Vec<Case> {
         Case::acks("acknowledges what was never sent", Acks::Strangers, None, 1),
         Case {
             window: EACH * DEVICES,
-            ..Case::acks("forgets one PUBACK", Acks::AllBut(30), Some("did not acknowledge a message within 20s"), 2)
+            ..Case::acks(
+                "forgets one PUBACK",
+                Acks::AllBut(30),
+                Some("did not acknowledge a message within 20s"),
+                2,
+            )
         },
         Case::acks("is over its quota for a while", Acks::NotNow(Reason::QUOTA, 3), None, 1),
         Case {
             refuses: Refuses::Device,
-            ..Case::acks("allows all topics but one", Acks::Refuse("-1/data".into(), Reason::NOT_AUTHORIZED), None, 1)
+            ..Case::acks(
+                "allows all topics but one",
+                Acks::Refuse("-1/data".into(), Reason::NOT_AUTHORIZED),
+                None,
+                1,
+            )
         },
         Case::answers("takes one at a time", ConnAck { receive_maximum: 1, ..accepted() }, None, 1),
         Case {
             refuses: Refuses::Large,
-            ..Case::answers("takes small packets", ConnAck { maximum_packet_size: Some(1000), ..accepted() }, None, 1)
+            ..Case::answers(
+                "takes small packets",
+                ConnAck { maximum_packet_size: Some(1000), ..accepted() },
+                None,
+                1,
+            )
         },
         // It is a clean start: there is no session to go on with, whatever the broker thinks.
         Case {
@@ -119,8 +142,18 @@ fn cases() -> Vec<Case> {
             connections: 4,
             ..Case::ends("keeps the session, and loses it", end(50, 40, How::Close), closed)
         },
-        Case::answers("remembers a session of somebody", ConnAck { session_present: true, ..accepted() }, None, 1),
-        Case::answers("is unavailable", ConnAck::new(Reason(0x88), false), Some("server unavailable (0x88)"), 2),
+        Case::answers(
+            "remembers a session of somebody",
+            ConnAck { session_present: true, ..accepted() },
+            None,
+            1,
+        ),
+        Case::answers(
+            "is unavailable",
+            ConnAck::new(Reason(0x88), false),
+            Some("server unavailable (0x88)"),
+            2,
+        ),
         // It has five bytes: with one a second it is just in time, and with one in two seconds it is not.
         Case::of("says CONNACK a byte a second", voice(Voice::SlowWelcome(SECOND)), None, 1),
         Case::of(
@@ -173,7 +206,10 @@ async fn play(case: Case) -> String {
         site.until(words, PATIENCE, |site| site.said(words)).await;
     }
     site.until("all connections", PATIENCE, |_| broker.connections() == case.connections).await;
-    site.until("connected", PATIENCE, |site| site.status().state == serialgate::status::BridgeState::Connected).await;
+    site.until("connected", PATIENCE, |site| {
+        site.status().state == serialgate::status::BridgeState::Connected
+    })
+    .await;
     let copies = site.check(&broker.readings(), &refused);
     let cuts = case.connections as u64 - 1;
     assert!(copies <= case.window * cuts, "{copies} copies after {cuts} cuts");

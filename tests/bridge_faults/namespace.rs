@@ -42,7 +42,12 @@ impl Host {
     }
 
     /// The same, where names are looked up as `/etc/resolv.conf` with this content says.
-    pub(crate) fn within_resolving<T: Send>(&self, dir: &Path, conf: &str, act: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn within_resolving<T: Send>(
+        &self,
+        dir: &Path,
+        conf: &str,
+        act: impl FnOnce() -> T + Send,
+    ) -> T {
         let file = dir.join("resolv.conf");
         fs::write(&file, conf).unwrap();
         self.within(|| {

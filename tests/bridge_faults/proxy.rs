@@ -51,7 +51,9 @@ impl Trouble {
     /// How long it lasts; `None`: until the connection is over.
     fn time(self) -> Option<Duration> {
         match self {
-            Self::BlackHole(time) | Self::Stall(time) | Self::Dribble(time) | Self::Refuse(time) => Some(time),
+            Self::BlackHole(time) | Self::Stall(time) | Self::Dribble(time) | Self::Refuse(time) => {
+                Some(time)
+            }
             Self::Delay { time, .. } => Some(time),
             Self::Cut | Self::Reset | Self::HalfCloseNear | Self::HalfCloseFar => None,
         }

@@ -162,7 +162,8 @@ impl Site {
     /// came in order, copies are copies, and the account is exact. Gives the number of copies.
     pub(crate) fn check(&self, arrived: &[Arrived], refused: &BTreeSet<String>) -> u64 {
         let mine = format!("{}-", self.name);
-        let mine: Vec<_> = arrived.iter().filter(|reading| reading.device.starts_with(&mine)).cloned().collect();
+        let mine: Vec<_> =
+            arrived.iter().filter(|reading| reading.device.starts_with(&mine)).cloned().collect();
         let expected: BTreeSet<_> = self.ids().difference(refused).cloned().collect();
         let verdict = compare(&expected, &mine);
         assert_eq!(verdict.missing, BTreeSet::new(), "{}: lost", self.name);
@@ -171,7 +172,12 @@ impl Site {
         assert_eq!(unexpected.len(), expected.len(), "{}: more than there was to send", self.name);
         let (queue, status) = (self.queue.status(), self.status());
         let (all, refused) = (self.ids().len() as u64, refused.len() as u64);
-        assert_eq!((queue.accepted, queue.delivered, queue.readings), (all, all - refused, 0), "{}", self.name);
+        assert_eq!(
+            (queue.accepted, queue.delivered, queue.readings),
+            (all, all - refused, 0),
+            "{}",
+            self.name
+        );
         assert_eq!((queue.dropped.total(), queue.dropped.refused), (refused, refused), "{}", self.name);
         assert_eq!((status.delivered, status.dead_letters), (all - refused, refused), "{}", self.name);
         let copies = verdict.duplicates as u64;
