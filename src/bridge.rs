@@ -27,6 +27,7 @@ mod lost;
 mod probe;
 mod report;
 mod session;
+mod takeover;
 mod version;
 mod words;
 
@@ -58,6 +59,7 @@ use self::link::{Connection, Failure, Passwords};
 use self::lost::{Lost, Words as ReasonWords};
 use self::report::Report;
 use self::session::Session;
+use self::takeover::Takeover;
 use self::words::Word;
 
 /// Rows taken from the queue at a time.
@@ -95,6 +97,7 @@ pub struct Bridge {
     handles: Handles,
     report: Report,
     passwords: Passwords,
+    takeover: Takeover,
     dialer: Dialer,
     backoff: Backoff,
 }
@@ -130,8 +133,10 @@ impl Bridge {
     #[must_use]
     pub fn new(config: config::Bridge, gateway: &str, handles: Handles) -> Self {
         let cell = handles.status.clone();
+        let hello = Hello::new(&config, gateway, &handles.topics);
         Self {
-            hello: Hello::new(&config, gateway, &handles.topics),
+            takeover: Takeover::new(hello.client_id()),
+            hello,
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
             passwords: Passwords::new(config.password.clone()),
@@ -315,6 +320,7 @@ impl Bridge {
             match outcome {
                 Outcome::Delivered(row) => {
                     self.handles.outlet.done(row.position);
+                    self.report.worked();
                     delivered += u64::from(row.body.counts());
                 }
                 Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
@@ -340,8 +346,12 @@ impl Bridge {
         }
         let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
         self.handles.outlet.rewind();
-        let reason = failure.to_string();
-        self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        let why = if let Failure::Lost(why, _) = failure { Some(why) } else { None };
+        let rival = self.takeover.ended(why, self.report.life(now));
+        let rivalled = rival.is_some();
+        let reason = rival.unwrap_or_else(|| failure.to_string());
+        self.report.lost(&reason, rivalled, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
     }

@@ -89,6 +89,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("bridge::flights", Layer::Pure),
     ("bridge::lost", Layer::Pure),
     ("bridge::session", Layer::Pure),
+    ("bridge::takeover", Layer::Pure),
     ("bridge::version", Layer::Pure),
     ("bridge::words", Layer::Pure),
     ("sim", Layer::Part),
