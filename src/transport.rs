@@ -20,6 +20,7 @@ mod token;
 mod websocket;
 mod words;
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -159,11 +160,17 @@ pub enum Step {
 }
 
 /// What is read from files for one connection.
-#[derive(Debug)]
 struct Materials {
     tls: Option<Begin>,
     /// What the proxy is told.
     authorization: Option<String>,
+}
+
+/// The password for the proxy is never printed.
+impl fmt::Debug for Materials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Materials").field("tls", &self.tls).finish_non_exhaustive()
+    }
 }
 
 /// Opens connections to one broker.

@@ -193,6 +193,18 @@ async fn a_server_that_stops_in_the_middle_of_the_handshake_is_given_up() {
     fails(endpoint(Scheme::Mqtts, stalled, authority.trust()), "tls", &["no answer within 10s"]).await;
 }
 
+/// A pipe that nobody writes to hangs as a dead file server does.
+#[tokio::test]
+async fn a_file_that_hangs_is_given_up() {
+    let authority = Authority::new("Farm CA");
+    let pipe = authority.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let tls = Tls { ca: Some(pipe.clone()), ..Tls::default() };
+    fails(endpoint(Scheme::Mqtts, free_address(), tls), "files", &["within 10s", "network drive"]).await;
+    // The thread that was left behind ends.
+    drop(std::fs::File::options().write(true).open(&pipe).unwrap());
+}
+
 // === A server that tells what it sees ===
 
 /// What a client said in its first message.
