@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Password;
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::Connect;
-use crate::transport::{self, Blocking, Stream, Token, TokenError};
+use crate::transport::{self, Blocking, Step, Stream, Token, TokenError};
 
 use super::flights::Outcome;
 use super::lost::Lost;
@@ -82,6 +82,18 @@ impl Passwords {
         let read = self.reading.run(PASSWORD_WITHIN, move || Token::read(&password, SystemTime::now())).await;
         let token = read.unwrap_or(Err(TokenError::Silent))?;
         Ok((Some(token.text), token.renew_after.map(|after| begin + after)))
+    }
+}
+
+/// Logs certificates that end soon: afterwards the bridge `bridge` cannot connect any more.
+pub(super) fn warn_of_end(bridge: &str, step: &Step) {
+    let Step::Secured(secured) = step else { return };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let ours = secured.own.iter().map(|own| ("our own", own));
+    let theirs = secured.chain.iter().map(|one| ("the broker's", one));
+    for (whose, facts) in ours.chain(theirs).filter(|(_, facts)| facts.ends_soon(now)) {
+        let (subject, days) = (&facts.subject, facts.days_left(now));
+        tracing::warn!(bridge, whose, %subject, days, "a certificate ends soon; it must be renewed");
     }
 }
 

@@ -160,6 +160,18 @@ async fn the_wrong_port_is_recognised() {
     fails(endpoint(Scheme::Mqtts, no_tls, authority.trust()), "tls", &["does not speak TLS"]).await;
 }
 
+#[tokio::test]
+async fn a_server_of_another_age_is_told_apart() {
+    let authority = Authority::new("Farm CA");
+    for (alert, words) in [
+        (&b"\x15\x03\x01\x00\x02\x02\x46"[..], "another version of TLS than 1.2 and 1.3"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "ended the handshake: HandshakeFailure"),
+        (b"\x15\x03\x03\x00\x02\x02\x70", "does not serve this name"),
+    ] {
+        fails(endpoint(Scheme::Mqtts, answering(alert).await, authority.trust()), "tls", &[words]).await;
+    }
+}
+
 /// A server that answers the first bytes of everybody with `answer`.
 pub(crate) async fn answering(answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

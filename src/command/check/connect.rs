@@ -14,8 +14,6 @@ use crate::render::time::minute;
 use crate::topic::Topics;
 use crate::transport::{Facts, Secured, Step};
 
-/// A certificate that ends in less than so many days is warned about.
-const DAYS_LEFT_MIN: u64 = 21;
 /// Addresses that are shown.
 const ADDRESSES_SHOWN: usize = 4;
 /// Width of what stands before the text of a row.
@@ -171,10 +169,9 @@ fn tls(secured: &Secured, now: Duration) -> Row {
     let mut lines = vec![format!("TLS {}{alpn}", secured.version)];
     let mut soon = false;
     let mut certificate = |what: &str, facts: &Facts| {
-        let days = facts.days_left(now);
-        let ends = minute(facts.until.as_secs());
-        let verdict = if days < DAYS_LEFT_MIN { ", so renew it" } else { "" };
-        soon |= days < DAYS_LEFT_MIN;
+        let (days, ends) = (facts.days_left(now), minute(facts.until.as_secs()));
+        let verdict = if facts.ends_soon(now) { ", so renew it" } else { "" };
+        soon |= facts.ends_soon(now);
         [labelled(what, &facts.subject), labelled("", &format!("ends in {days} days, {ends}{verdict}"))]
     };
     if let Some(server) = secured.chain.first() {
