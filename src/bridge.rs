@@ -34,6 +34,7 @@ mod report;
 mod resume;
 mod session;
 mod subscribe;
+mod takeover;
 mod version;
 mod words;
 
@@ -52,7 +53,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::{Bulletin, LocalPublish};
-use crate::mqtt::packet::{Qos, Reason, Version};
+use crate::mqtt::packet::Reason;
 use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
@@ -68,6 +69,7 @@ use self::lost::{Lost, Words as ReasonWords};
 use self::receive::Receiver;
 use self::report::Report;
 use self::session::{Session, Terms};
+use self::takeover::Takeover;
 use self::words::Word;
 
 /// Rows taken from the queue at a time.
@@ -110,6 +112,7 @@ pub struct Bridge {
     handles: Handles,
     report: Report,
     passwords: Passwords,
+    takeover: Takeover,
     dialer: Dialer,
     backoff: Backoff,
 }
@@ -147,16 +150,13 @@ impl Bridge {
         let cell = handles.status.clone();
         let forward = forward(&config);
         let (status, _) = forward.address(&handles.topics.of(&Subject::Gateway).into());
-        let receive = config.receive.clone();
-        let (topics, queue, local) = (handles.topics.clone(), handles.queue.clone(), handles.local.clone());
+        let hello = Hello::new(&config, gateway, status);
         Self {
-            hello: Hello::new(&config, gateway, status),
-            terms: Terms {
-                receive: receive.clone(),
-                exactly_once: forward.highest_qos() == Qos::ExactlyOnce,
-            },
+            takeover: Takeover::new(hello.client_id()),
+            hello,
+            terms: Terms::new(&config.receive, forward.highest_qos()),
             memory: Memory::default(),
-            receiver: Receiver::new(&config.name, receive, topics, queue, local, Instant::now().into_std()),
+            receiver: Receiver::new(&config, &handles, Instant::now().into_std()),
             forward,
             report: Report::new(&config.name, cell, Instant::now().into_std()),
             passwords: Passwords::new(config.password.clone()),
@@ -209,7 +209,7 @@ impl Bridge {
 
     async fn open(&mut self) -> Result<Connection, Failure> {
         let (password, renew_at) = self.passwords.read().await?;
-        let stream = self.dialer.dial(|_| {}).await?;
+        let stream = self.dialer.dial(|step| link::warn_of_end(&self.config.name, &step)).await?;
         Connection::open(stream, self.hello.connect(password), renew_at).await
     }
 
@@ -219,11 +219,6 @@ impl Bridge {
         self.hello.accepted();
         self.backoff.connected(now);
         self.report.connected(connection.address, version, now);
-        let most = connection.session.maximum_qos();
-        if self.forward.highest_qos() > most {
-            self.report.downgraded(most);
-        }
-        self.receiver.connected(version == Version::V3, now);
         self.announce("connected", None);
         State::Connected(Box::new(connection))
     }
@@ -342,10 +337,7 @@ impl Bridge {
         let Handles { queue, topics, .. } = &self.handles;
         let mut publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
         (publish.topic, publish.qos) = self.forward.address(&publish.topic);
-        if !self.terms.receive.is_empty() {
-            topics.mark_sent(&mut publish.properties);
-            self.receiver.sent(&publish, Instant::now().into_std());
-        }
+        self.receiver.sends(&row.body, &mut publish, Instant::now().into_std());
         if let Err(Unsendable(row, error)) = session.send_row(row, publish, Instant::now().into_std()) {
             self.give_up(&row, &error);
         }
@@ -357,14 +349,12 @@ impl Bridge {
             match outcome {
                 Outcome::Delivered(row) => {
                     self.handles.outlet.done(row.position);
+                    self.report.worked();
                     delivered += u64::from(row.body.counts());
                 }
                 Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
-                Outcome::Received(publish, due) => self.receive(*publish, due),
-                Outcome::ReceivedAgain(id, was_acknowledged) => self.receiver.again(id, was_acknowledged),
-                Outcome::Released(id) => self.receiver.released(id),
-                Outcome::Subscribed(answers) => self.subscribed(&answers),
+                from_cloud => self.hear(from_cloud),
             }
         }
         if delivered > 0 {
@@ -383,8 +373,12 @@ impl Bridge {
             _ => None,
         };
         let duplicates_possible = self.put_down(connection.session, too_large);
-        let reason = failure.to_string();
-        self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        let why = if let Failure::Lost(why, _) = failure { Some(why) } else { None };
+        let rival = self.takeover.ended(why, self.report.life(now));
+        let rivalled = rival.is_some();
+        let reason = rival.unwrap_or_else(|| failure.to_string());
+        self.report.lost(&reason, rivalled, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
     }

@@ -49,7 +49,8 @@ pub struct ProbeError {
     pub step: &'static str,
     /// In words, with what to do.
     pub reason: String,
-    /// The broker itself said no to us, under this client id, which is not the daemon's.
+    /// The broker itself seems to have said no to us, under this client id, which is not the
+    /// daemon's.
     pub refused_as: Option<String>,
 }
 
@@ -68,7 +69,7 @@ pub async fn probe(
     let mut connection = connect(config, &mut hello, &mut seen).await.map_err(|failure| ProbeError {
         step: step(&failure),
         reason: failure.to_string(),
-        refused_as: matches!(failure, Failure::Lost(..)).then(|| hello.client_id().to_owned()),
+        refused_as: matches!(failure, Failure::Lost(_, None)).then(|| hello.client_id().to_string()),
     })?;
     let answered = async {
         connection.session.ping(Instant::now().into_std()).map_err(Lost::from)?;
@@ -110,7 +111,7 @@ async fn connect(
         let stream = dialer
             .dial(|step| {
                 if tries == 1 {
-                    seen(Seen::Way(step))
+                    seen(Seen::Way(step));
                 }
             })
             .await?;
@@ -118,7 +119,7 @@ async fn connect(
         match Connection::open(stream, hello.connect(password.clone()), None).await {
             Ok(connection) => {
                 if let Some(answer) = connection.session.answer().cloned() {
-                    let client_id = hello.client_id().to_owned();
+                    let client_id = hello.client_id().to_string();
                     seen(Seen::Accepted(Box::new(Accepted { client_id, version, answer })));
                 }
                 return Ok(connection);

@@ -13,12 +13,15 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config;
 use crate::flow::LocalPublish;
 use crate::mqtt::packet::{PacketId, Publish, Reason};
 use crate::queue::Queue;
 use crate::queue::acks::{self, Acks, Due, Verdict};
+use crate::reading::Body;
 use crate::topic::{Routes, Topics, is_valid_name};
 
+use super::Handles;
 use super::echo::Echoes;
 use super::hold::{Held, Hold};
 use super::lost::Lost;
@@ -59,20 +62,13 @@ pub(super) enum Took {
 }
 
 impl Receiver {
-    pub(super) fn new(
-        bridge: &str,
-        routes: Routes,
-        topics: Topics,
-        queue: Queue,
-        local: LocalPublish,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(config: &config::Bridge, handles: &Handles, now: Instant) -> Self {
         Self {
-            bridge: bridge.into(),
-            routes,
-            topics,
-            queue,
-            local,
+            bridge: config.name.as_str().into(),
+            routes: config.receive.clone(),
+            topics: handles.topics.clone(),
+            queue: handles.queue.clone(),
+            local: handles.local.clone(),
             acks: Acks::default(),
             left: Vec::new(),
             full_since: None,
@@ -107,8 +103,11 @@ impl Receiver {
 
     // === Messages ===
 
-    /// Notes that `publish` goes to the cloud.
-    pub(super) fn sent(&mut self, publish: &Publish, now: Instant) {
+    /// Notes that `publish`, which is `body`, goes to the cloud.
+    pub(super) fn sends(&mut self, body: &Body, publish: &mut Publish, now: Instant) {
+        if !self.routes.is_empty() && matches!(body, Body::Message(_)) {
+            self.topics.mark_sent(&mut publish.properties);
+        }
         if let Some(echoes) = &mut self.echoes
             && self.routes.carry(&publish.topic)
         {

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::mqtt::packet::{Publish, Reason};
+use crate::mqtt::packet::{Publish, Reason, Version};
 use crate::queue::Taken;
 use crate::queue::acks::Due;
 
@@ -21,8 +21,14 @@ impl Bridge {
         connection: &mut Connection,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), Failure> {
+        let most = connection.session.maximum_qos();
+        if self.forward.highest_qos() > most {
+            self.report.downgraded(most);
+        }
+        let now = Instant::now().into_std();
+        self.receiver.connected(self.hello.version() == Version::V3, now);
         let (memory, session) = (std::mem::take(&mut self.memory), &mut connection.session);
-        let stranded = session.resume(memory, &self.terms, Instant::now().into_std());
+        let stranded = session.resume(memory, &self.terms, now);
         if !session.is_present() {
             self.receiver.forget();
         }
@@ -43,7 +49,18 @@ impl Bridge {
         Ok(self.receiver.pulse(Instant::now().into_std())?)
     }
 
-    pub(super) fn receive(&mut self, publish: Publish, due: Option<Due>) {
+    /// What the cloud says that is not about our own messages.
+    pub(super) fn hear(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Received(publish, due) => self.receive(*publish, due),
+            Outcome::ReceivedAgain(id, was_acknowledged) => self.receiver.again(id, was_acknowledged),
+            Outcome::Released(id) => self.receiver.released(id),
+            Outcome::Subscribed(answers) => self.subscribed(&answers),
+            Outcome::Delivered(_) | Outcome::RowRefused(..) | Outcome::WordRefused(..) => {}
+        }
+    }
+
+    fn receive(&mut self, publish: Publish, due: Option<Due>) {
         match self.receiver.take(publish, due, Instant::now().into_std()) {
             Took::All => self.report.received(true),
             Took::Nothing => self.report.received(false),
@@ -51,7 +68,7 @@ impl Bridge {
         }
     }
 
-    pub(super) fn subscribed(&mut self, answers: &[Answer]) {
+    fn subscribed(&mut self, answers: &[Answer]) {
         for answer in answers {
             if let Some(reason) = self.report.subscribed(answer) {
                 self.announce("subscription_refused", Some(reason));

@@ -3,13 +3,13 @@
 mod connect;
 
 use std::fmt::{Display, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{ConfigArg, Exit, complain, say};
 use crate::config::units::{print_duration, print_size};
 use crate::config::{Bridge, Config, Durability, Endpoint, Order, Port, WhenFull};
 use crate::mqtt::packet::{Qos, Version};
-use crate::topic::{Route, Routes};
+use crate::topic::{self, Route, Routes};
 use crate::transport::{self, Token};
 
 /// `check` on the command line.
@@ -111,7 +111,15 @@ fn describe_bridge(bridge: &Bridge) -> String {
         None => String::from("our own topics except state"),
         Some(routes) => describe_routes(routes),
     };
-    format!("{}, {url}{way} (MQTT {version}), gets {what}{order}", bridge.name)
+    let back = match describe_routes(&bridge.receive) {
+        none if none.is_empty() => none,
+        routes => format!("; gives {routes}"),
+    };
+    let kept = match bridge.session_expiry() {
+        Duration::ZERO => String::new(),
+        time => format!("; session kept for {}", print_duration(time)),
+    };
+    format!("{}, {url}{way} (MQTT {version}), gets {what}{order}{back}{kept}", bridge.name)
 }
 
 /// Filters, where something is renamed with what it is called there, and every QoS that is not 1.
@@ -128,6 +136,20 @@ fn describe_routes(routes: &Routes) -> String {
     routes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// The first filter of what `bridge` forwards that the broker will send back, since over 3.1.1 it
+/// sends us our own messages as well.
+fn echoed(bridge: &Bridge, own: &str) -> Option<String> {
+    if bridge.protocol != Some(Version::V3) {
+        return None;
+    }
+    let up = match &bridge.forward {
+        None => vec![own.to_owned()],
+        Some(routes) => routes.iter().map(Route::filter_there).collect(),
+    };
+    let comes_back = |up: &String| bridge.receive.iter().any(|down| topic::overlap(up, down.filter()));
+    up.into_iter().find(comes_back)
+}
+
 /// What is allowed but probably not meant.
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -137,7 +159,15 @@ fn warnings(config: &Config) -> Vec<String> {
     if config.broker.listen.is_empty() && config.bridges.is_empty() {
         warnings.push("there is no broker and no bridge, so readings go nowhere".to_owned());
     }
+    let own = format!("{}/{}/#", config.base, config.gateway);
     for bridge in &config.bridges {
+        if let Some(filter) = echoed(bridge, &own) {
+            warnings.push(format!(
+                "bridge {}: what goes up to {filter} falls under `receive` as well, and over MQTT 3.1.1 the broker \
+                 sends it back, which costs traffic; use `protocol: 5`, or names that differ by direction",
+                bridge.name
+            ));
+        }
         let mut warn = |error: &dyn Display| warnings.push(format!("bridge {}: {error}", bridge.name));
         let token = bridge.password.as_ref().map(|password| Token::read(password, SystemTime::now()));
         token.transpose().err().iter().for_each(|error| warn(error));
@@ -162,7 +192,7 @@ ports:
   - {path: /dev/ttyUSB1, format: json, device_key: id}
 bridges:
   - {name: cloud, url: mqtt://broker.example.com, protocol: 3.1.1}
-  - {name: spare, url: 'mqtt://[::1]:1884', forward: ['a/#', {filter: b/c, qos: 0, strip: b/, prefix: x/}], username: u, password: {file: /no/such/file}}
+  - {name: spare, url: 'mqtt://[::1]:1884', forward: ['a/#', {filter: b/c, qos: 0, strip: b/, prefix: x/}], receive: ['c/+/set'], username: u, password: {file: /no/such/file}}
 ",
             "s.yaml",
         )
@@ -175,9 +205,24 @@ bridges:
         queue    /var/lib/serialgate/queue.db, on disk or delivered within 250ms; at 1GiB the oldest give way; kept for 30d
         broker   127.0.0.1:1883
         bridge   cloud, mqtt://broker.example.com:1883 (MQTT 3.1.1), gets our own topics except state
-        bridge   spare, mqtt://[::1]:1884 (MQTT 5, else 3.1.1), gets a/#, b/c as x/c (QoS 0)
+        bridge   spare, mqtt://[::1]:1884 (MQTT 5, else 3.1.1), gets a/#, b/c as x/c (QoS 0); gives c/+/set; session kept for 1d
         ");
         assert_snapshot!(warnings(&config).join("\n"), @"bridge spare: the password file /no/such/file cannot be read: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn what_would_come_back_is_warned_about() {
+        let warned = |protocol: &str, forward: &str| {
+            let text = format!(
+                "ports: [{{path: /dev/a}}]\nbridges: [{{name: a, url: 'mqtt://h', protocol: {protocol}, \
+                 forward: [{forward}], receive: [x/#]}}]"
+            );
+            warnings(&Config::parse(&text, "s.yaml").unwrap()).len()
+        };
+        assert_eq!(warned("3.1.1", "x/a"), 1);
+        assert_eq!(warned("3.1.1", "{filter: x/a, strip: x/, prefix: up/}"), 0);
+        assert_eq!(warned("3.1.1", "{filter: a, prefix: x/}"), 1);
+        assert_eq!(warned("5", "x/a"), 0);
     }
 
     #[test]

@@ -52,6 +52,13 @@ pub(in crate::bridge) struct Terms {
     pub(in crate::bridge) exactly_once: bool,
 }
 
+impl Terms {
+    /// To take what `receive` carries, and to send with QoS up to `highest`.
+    pub(in crate::bridge) fn new(receive: &Routes, highest: Qos) -> Self {
+        Self { receive: receive.clone(), exactly_once: highest == Qos::ExactlyOnce }
+    }
+}
+
 /// What is left of a connection.
 #[derive(Debug)]
 pub(in crate::bridge) struct Ended {
