@@ -61,14 +61,14 @@ use crate::status::{self, Cell};
 use crate::topic::{Forward, Subject, Topics};
 use crate::transport::Dialer;
 
-use self::carry::Memory;
+use self::carry::{Memory, Terms};
 use self::flights::{Outcome, Unsendable};
 use self::hello::Hello;
 use self::link::{Connection, Failure, Passwords};
 use self::lost::{Lost, Words as ReasonWords};
 use self::receive::Receiver;
 use self::report::Report;
-use self::session::{Session, Terms};
+use self::session::Session;
 use self::takeover::Takeover;
 use self::words::Word;
 

@@ -7,9 +7,10 @@
 //! before anything is sent; a clean start would do the same, but throw away what the broker has
 //! waiting for us.
 
-use crate::mqtt::packet::{Ack, ConnAck, Connect, Packet, PacketId, Version};
+use crate::mqtt::packet::{Ack, ConnAck, Connect, Packet, PacketId, Qos, Version};
 use crate::mqtt::session::Incoming;
 use crate::queue::Taken;
+use crate::topic::Routes;
 
 use super::flights::{Flights, HIGHEST_ID, What};
 
@@ -26,6 +27,44 @@ pub(super) struct Memory {
     pub(super) incoming: Option<Incoming>,
     /// The broker has all our subscriptions.
     pub(super) is_subscribed: bool,
+}
+
+/// What is wanted of a session beyond readings that go up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Terms {
+    /// What the cloud is asked for.
+    pub(super) receive: Routes,
+    /// Something is sent with QoS 2.
+    pub(super) exactly_once: bool,
+}
+
+impl Terms {
+    /// To take what `receive` carries, and to send with QoS up to `highest`.
+    pub(super) fn new(receive: &Routes, highest: Qos) -> Self {
+        Self { receive: receive.clone(), exactly_once: highest == Qos::ExactlyOnce }
+    }
+}
+
+/// What is left of a connection.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// What we know of the session.
+    pub(super) memory: Memory,
+    /// What becomes of the rows in flight.
+    pub(super) rows: Rows,
+}
+
+/// What becomes of the rows that were in flight.
+#[derive(Debug, PartialEq)]
+pub(super) enum Rows {
+    /// They are taken from the queue again: these the broker may have, in order, each with the bytes
+    /// of its payload.
+    Back(Vec<(Taken, usize)>),
+    /// They stay with the session; these are sent again with QoS 1.
+    Stay {
+        /// Which.
+        unsure: Vec<Taken>,
+    },
 }
 
 /// What CONNACK says of the session, and what we want of it.

@@ -7,11 +7,12 @@ use crate::queue::Taken;
 use crate::queue::acks::Due;
 
 use super::Bridge;
+use super::carry::{Ended, Rows};
 use super::flights::Outcome;
 use super::link::{Connection, Failure};
 use super::lost::Words;
 use super::receive::Took;
-use super::session::{Ended, Rows, Session};
+use super::session::Session;
 use super::subscribe::Answer;
 
 impl Bridge {

@@ -27,13 +27,12 @@ use crate::queue::acks::Due;
 use crate::topic::Subject;
 
 use super::alive::{self, ACK_WITHIN, PONG_WITHIN};
-use super::carry::Memory;
+use super::carry::{Ended, Memory, Rows, Terms};
 use super::flights::{Outcome, Unsendable, What};
 use super::lost::Lost;
 use super::words::Word;
 
 use self::open::Open;
-pub(super) use self::open::{Ended, Rows, Terms};
 
 /// Messages in flight at most. Keeps a link with a round trip of 25 ms busy at 20 000 messages per
 /// second; as many may arrive twice after a cut.

@@ -11,7 +11,7 @@ use crate::queue::Taken;
 use crate::topic::Routes;
 
 use super::super::alive::Alive;
-use super::super::carry::{Answered, Begin, Memory, begin, outlives, stay};
+use super::super::carry::{Answered, Begin, Ended, Memory, Rows, Terms, begin, outlives, stay};
 use super::super::downlink::Downlink;
 use super::super::flights::{Answer, Flights, Outcome, Verdict, What};
 use super::super::lost::Lost;
@@ -41,44 +41,6 @@ pub(super) struct Open {
     outlives: bool,
     /// We have said goodbye: nothing may follow.
     pub(super) closing: bool,
-}
-
-/// What is wanted of a session beyond readings that go up.
-#[derive(Clone, Debug, Default)]
-pub(in crate::bridge) struct Terms {
-    /// What the cloud is asked for.
-    pub(in crate::bridge) receive: Routes,
-    /// Something is sent with QoS 2.
-    pub(in crate::bridge) exactly_once: bool,
-}
-
-impl Terms {
-    /// To take what `receive` carries, and to send with QoS up to `highest`.
-    pub(in crate::bridge) fn new(receive: &Routes, highest: Qos) -> Self {
-        Self { receive: receive.clone(), exactly_once: highest == Qos::ExactlyOnce }
-    }
-}
-
-/// What is left of a connection.
-#[derive(Debug)]
-pub(in crate::bridge) struct Ended {
-    /// What we know of the session.
-    pub(in crate::bridge) memory: Memory,
-    /// What becomes of the rows in flight.
-    pub(in crate::bridge) rows: Rows,
-}
-
-/// What becomes of the rows that were in flight.
-#[derive(Debug, PartialEq)]
-pub(in crate::bridge) enum Rows {
-    /// They are taken from the queue again: these the broker may have, in order, each with the bytes
-    /// of its payload.
-    Back(Vec<(Taken, usize)>),
-    /// They stay with the session; these are sent again with QoS 1.
-    Stay {
-        /// Which.
-        unsure: Vec<Taken>,
-    },
 }
 
 impl Open {
