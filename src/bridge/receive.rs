@@ -28,7 +28,7 @@ use super::lost::Lost;
 
 /// For so long the rest of the work goes on after a message found no room; then the connection ends,
 /// so that the message can come again.
-const FULL_FOR: Duration = Duration::from_secs(30);
+const FULL_FOR: Duration = Duration::from_secs(10);
 /// Topics and reasons that were logged: more are counted only.
 const TOLD_MAX: usize = 256;
 

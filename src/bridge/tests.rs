@@ -24,6 +24,9 @@ use crate::topic::{Route, Routes};
 /// Longest wait for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// So many readings and messages fit into the queue of a bridge that receives.
+const ROOM: u64 = 10;
+
 /// A bridge with a queue of its own, and the port where its broker is to listen.
 struct Rig {
     queue: Queue,
@@ -58,13 +61,16 @@ impl Rig {
         };
         change(&mut config);
         let topics = Topics::new("serialgate", "pi");
+        let path = folder.path().join("queue.db");
+        let mut file = config::Queue { path, ..config::Config::default().queue };
         let mut consumers = vec![consumer(&config)];
         if !config.receive.is_empty() {
             // A neighbour that nobody serves: what it wants stays in the queue.
             let forward = Forward::Routes(Routes::plain(["x"]).unwrap());
             consumers.push(Consumer { name: "neighbour".into(), forward, order: Order::Oldest });
+            file.when_full = config::WhenFull::DropNewest;
+            file.max_readings = Some(ROOM);
         }
-        let file = config::Queue { path: folder.path().join("queue.db"), ..config::Config::default().queue };
         let queue = Queue::open(&file, topics.clone(), consumers).unwrap();
         let (bulletin, status) = (Bulletin::default(), Cell::default());
         let handles = Handles {

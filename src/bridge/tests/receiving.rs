@@ -334,6 +334,41 @@ async fn a_3_1_1_broker_that_echoes_starts_no_circle() {
 }
 
 #[tokio::test]
+async fn what_finds_no_room_is_not_acknowledged_and_comes_again() {
+    let down = Down::start(&[("#", "", "", Qos::ExactlyOnce)], |_| {}).await;
+    let mut broker = down.open(accepted()).await;
+    let room = u16::try_from(ROOM).unwrap();
+    for id in 1..=room {
+        broker.send(id, "x", "1", Qos::AtLeastOnce).await;
+        assert_eq!(broker.answer().await, Packet::PubAck(ok(id)));
+    }
+    broker.send(room + 1, "x", "2", Qos::ExactlyOnce).await;
+    broker.send(room + 2, "y", "3", Qos::AtLeastOnce).await;
+    // Neither is acknowledged, and the rest of the work goes on: so nothing but messages comes, to the end.
+    while let Some(packet) = broker.next().await {
+        match packet {
+            Packet::Publish(publish) => broker.ack(publish.id.unwrap(), Reason::SUCCESS).await,
+            Packet::PingReq => broker.say(Packet::PingResp).await,
+            other => panic!("{other:?}"),
+        }
+    }
+    down.rig.until("told", |status, _| status.last_error.is_some()).await;
+    let error = down.rig.status.lock().last_error.clone().unwrap();
+    assert_eq!(error, "the queue has no room for a message from the broker, which is to come again");
+    assert_eq!(down.topics().len(), ROOM as usize);
+    // The neighbour makes room.
+    let neighbour = down.rig.queue.outlet(1);
+    timeout(PATIENCE, neighbour.ready()).await.expect("something for the neighbour");
+    neighbour.take(1).iter().for_each(|row| neighbour.done(row.position));
+    let mut broker = down.rig.open(present()).await;
+    broker.send(room + 1, "x", "2", Qos::ExactlyOnce).await;
+    broker.send(room + 2, "y", "3", Qos::AtLeastOnce).await;
+    assert_eq!(broker.answer().await, Packet::PubRec(ok(room + 1)));
+    assert_eq!(broker.answer().await, Packet::PubAck(ok(room + 2)));
+    assert_eq!(down.topics()[usize::from(room)..], ["x", "y"]);
+}
+
+#[tokio::test]
 async fn what_is_too_large_for_us_is_named() {
     let down = Down::start(&[("#", "", "", Qos::AtLeastOnce)], |config| {
         config.protocol = Some(Version::V3);
