@@ -108,7 +108,7 @@ async fn killed_before_pubrel(broker: SocketAddr, version: Version, count: u16) 
 }
 
 #[tokio::test]
-async fn an_id_from_before_a_kill_swallows_no_reading() {
+async fn what_the_broker_held_at_a_kill_is_handed_on_and_swallows_nothing() {
     const HELD: u16 = 10;
     for version in [Version::V5, Version::V3] {
         let mosquitto = Mosquitto::start().await;
