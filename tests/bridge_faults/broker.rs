@@ -237,12 +237,15 @@ impl Link {
         self.stream.set_nodelay(true)?;
         let Some(Packet::Connect(_)) = self.next().await? else { return Ok(()) };
         let answer = self.manners.answer.clone();
-        let welcome = !answer.reason.is_failure();
+        let refused = answer.reason.is_failure();
         self.say(&Packet::ConnAck(Box::new(answer))).await?;
+        if refused {
+            return Ok(());
+        }
         if let Voice::SlowWelcome(_) = self.manners.voice {
             self.manners.voice = Voice::Plain;
         }
-        while welcome {
+        loop {
             let due = self.due.front().map(|(due, _)| *due);
             let quiet = self.quiet_since + QUIET;
             let waits = !self.held.is_empty() || matches!(self.manners.acks, Acks::NotNow(_, 1..));
@@ -254,7 +257,7 @@ impl Link {
                     Some(Packet::Publish(publish)) => {
                         if let Some(how) = self.taken(*publish) {
                             self.answer_due(true).await?;
-                            return self.end(how).await;
+                            return self.end(&how).await;
                         }
                     }
                     Some(Packet::PingReq) => match self.manners.pings {
@@ -268,7 +271,6 @@ impl Link {
             }
             self.answer_due(false).await?;
         }
-        Ok(())
     }
 
     /// Takes a message, or gives the end of the connection instead.
@@ -285,7 +287,7 @@ impl Link {
         self.messages += 1;
         self.readings += usize::from(reading);
         if !reason.is_failure() {
-            self.remember(publish);
+            self.remember(&publish);
         }
         let mut seen = self.seen.lock().unwrap();
         let most = &mut seen.most_in_flight[self.number];
@@ -307,7 +309,7 @@ impl Link {
         }
     }
 
-    fn remember(&self, publish: Publish) {
+    fn remember(&self, publish: &Publish) {
         let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
         let message =
             Message { at: 0.0, topic: publish.topic.to_string(), retained: publish.retain, payload };
@@ -365,7 +367,7 @@ impl Link {
         self.write(&output).await
     }
 
-    async fn end(mut self, how: How) -> io::Result<()> {
+    async fn end(&mut self, how: &How) -> io::Result<()> {
         match how {
             How::Close => {}
             How::Reset => self.stream.set_zero_linger()?,
@@ -374,11 +376,11 @@ impl Link {
                 self.stream.set_zero_linger()?;
             }
             How::Disconnect(reason) => {
-                self.say(&Packet::Disconnect(Disconnect::new(reason))).await?;
+                self.say(&Packet::Disconnect(Disconnect::new(*reason))).await?;
                 self.until_closed().await;
             }
             How::Say(bytes) => {
-                self.write(&bytes).await?;
+                self.write(bytes).await?;
                 self.until_closed().await;
             }
             How::Welcome => {
@@ -386,7 +388,7 @@ impl Link {
                 self.say(&Packet::ConnAck(Box::new(again))).await?;
                 self.until_closed().await;
             }
-            How::Freeze(time) => sleep(time).await,
+            How::Freeze(time) => sleep(*time).await,
         }
         Ok(())
     }

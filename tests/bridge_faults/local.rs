@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::lan::{Client, Times, times};
 use crate::namespace::{CLOUD, Host, Net};
 use crate::support::{Cloud, Gateway, PATIENCE, free_port, wait_for};
-use crate::{alone, wanted};
+use crate::{MACHINE, signal, wanted};
 
 /// 99 of 100 messages take less than this.
 const P99_MAX: Duration = Duration::from_millis(50);
@@ -95,8 +95,9 @@ fn judge(fault: &str, mut round: impl FnMut() -> Times) {
 
 #[test]
 fn local_clients_notice_nothing_of_an_uplink_fault() {
-    let _machine = alone();
-    let cases: [(&str, fn(&str)); 6] = [
+    let _here = MACHINE.blocking_write();
+    type Case = fn(&str);
+    let cases: [(&str, Case); 6] = [
         ("no fault", no_fault),
         ("the name server never answers", name_server_is_silent),
         ("SYN is dropped", syn_is_dropped),
@@ -156,10 +157,10 @@ fn cloud_is_frozen(name: &str) {
     let cloud = Cloud::start(dir.path());
     let local = Local::start_here(&format!("mqtt://127.0.0.1:{}", cloud.port));
     local.gateway.wait_bridge();
-    cloud.signal(Signal::SIGSTOP);
+    signal(&cloud, Signal::SIGSTOP);
     local.fill();
     judge(name, || local.measure());
-    cloud.signal(Signal::SIGCONT);
+    signal(&cloud, Signal::SIGCONT);
 }
 
 fn backlog_drains(name: &str) {

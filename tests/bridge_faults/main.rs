@@ -11,7 +11,7 @@
 //!
 //! `BRIDGE_FAULT='is busy' cargo test --test bridge_faults` does what has that name alone (a part of it will do).
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 #![expect(clippy::print_stdout, reason = "and what it measured on standard output")]
 
 #[path = "../e2e/support/mod.rs"]
@@ -30,23 +30,22 @@ mod site;
 mod storm;
 mod takeover;
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use support::Cloud;
+use tokio::sync::RwLock;
 
 /// How long a condition may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Tests that measure how long things take have the machine to themselves.
-static MACHINE: RwLock<()> = RwLock::new(());
+/// Written by the test that measures how long things take: it has the machine to itself.
+static MACHINE: RwLock<()> = RwLock::const_new(());
 
-/// Held by a test that does not mind others beside it.
-fn shared() -> RwLockReadGuard<'static, ()> {
-    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Held by a test that wants no others beside it.
-fn alone() -> RwLockWriteGuard<'static, ()> {
-    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+/// A cloud that is stopped so answers nothing and closes nothing; its kernel still takes connections.
+fn signal(cloud: &Cloud, signal: Signal) {
+    cloud.process.as_ref().unwrap().signal(signal);
 }
 
 /// Whether `name` is to be done in this run.

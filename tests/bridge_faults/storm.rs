@@ -18,7 +18,7 @@ use crate::proxy::{Proxy, Trouble};
 use crate::site::Site;
 use crate::support::log::Arrived;
 use crate::support::{Cloud, Log};
-use crate::{PATIENCE, shared, wanted};
+use crate::{MACHINE, PATIENCE, wanted};
 
 /// Sites of each kind.
 const SITES: usize = 5;
@@ -135,7 +135,7 @@ async fn two_hundred_random_faults_lose_nothing() {
     if !wanted("storm") {
         return;
     }
-    let _here = shared();
+    let _here = MACHINE.read().await;
     let (start, seed) = (Instant::now(), seed());
     println!("BRIDGE_FAULTS_SEED={seed}\nsite     at a   faults cuts readings copies");
     let mut rng = Rng::with_seed(seed);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::support::{
     Boards, Cloud, Gateway, Log, PATIENCE, answers, compare, free_port, pause, port, wait_for,
 };
-use crate::{shared, wanted};
+use crate::{MACHINE, wanted};
 
 /// Readings per second of each board.
 const RATE: u32 = 10;
@@ -131,7 +131,7 @@ fn twins(hub: Hub, protocol: &str, words: &str) -> String {
 
 #[test]
 fn two_gateways_with_one_client_id_are_told_so_once() {
-    let _here = shared();
+    let _here = MACHINE.blocking_read();
     let certain = "error=\"another client uses our client id `twin`";
     let perhaps = "perhaps another client uses our client id `twin`";
     let cases = [
