@@ -18,11 +18,13 @@
 //! The protocol is in `session`, which is pure; this file and `link` only act.
 
 mod alive;
+mod end;
 mod eta;
 mod flights;
 mod hello;
 mod link;
 mod lost;
+mod probe;
 mod report;
 mod session;
 mod takeover;
@@ -32,11 +34,13 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use self::probe::{Accepted, ProbeError, Seen, probe};
+
 use std::fmt::Display;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::config;
@@ -46,11 +50,12 @@ use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
-use crate::topic::{Forward, OFFLINE, Subject, Topics};
+use crate::topic::{Forward, Subject, Topics};
+use crate::transport::Dialer;
 
 use self::flights::{Outcome, Unsendable};
 use self::hello::Hello;
-use self::link::{Connection, Dialer, Failure};
+use self::link::{Connection, Failure, Passwords};
 use self::lost::{Lost, Words as ReasonWords};
 use self::report::Report;
 use self::session::Session;
@@ -92,6 +97,7 @@ pub struct Bridge {
     handles: Handles,
     report: Report,
     takeover: Takeover,
+    passwords: Passwords,
     dialer: Dialer,
     backoff: Backoff,
 }
@@ -129,11 +135,12 @@ impl Bridge {
         let cell = handles.status.clone();
         let hello = Hello::new(&config, gateway, &handles.topics);
         Self {
-            takeover: Takeover::new(hello.client_id()),
+            takeover: Takeover::new(hello.client_id().into()),
             hello,
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
-            dialer: Dialer::new(&config.host, config.port),
+            passwords: Passwords::new(config.password.clone()),
+            dialer: Dialer::new(config.endpoint.clone()),
             backoff: Backoff::default(),
             config,
             handles,
@@ -170,7 +177,7 @@ impl Bridge {
         match self.open().await {
             Ok(connection) => self.connected(connection),
             Err(failure) => {
-                if let Failure::Lost(why) = &failure {
+                if let Failure::Lost(why, _) = &failure {
                     self.hello.refused(why);
                 }
                 let reason = failure.to_string();
@@ -181,9 +188,9 @@ impl Bridge {
     }
 
     async fn open(&mut self) -> Result<Connection, Failure> {
-        let password = self.config.password.as_ref().map(config::Secret::read).transpose()?;
-        let stream = self.dialer.dial().await?;
-        Connection::open(stream, self.hello.connect(password)).await
+        let (password, renew_at) = self.passwords.read().await?;
+        let stream = self.dialer.dial(|_| {}).await?;
+        Connection::open(stream, self.hello.connect(password), renew_at).await
     }
 
     fn connected(&mut self, connection: Connection) -> State {
@@ -228,6 +235,7 @@ impl Bridge {
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut outcomes) = (0, Vec::new());
+        let renew_at = connection.renew_at;
         loop {
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
@@ -241,6 +249,7 @@ impl Bridge {
                     self.farewell(*connection).await;
                     return None;
                 }
+                () = link::until(renew_at) => return Some(self.renew(*connection).await),
                 turned = connection.turn(&mut outcomes) => turned,
                 () = self.handles.outlet.ready(), if room => Ok(()),
                 // The bulletin's other end is held by `self`.
@@ -330,7 +339,7 @@ impl Bridge {
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
         let in_flight = connection.session.end();
-        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) = failure {
+        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _), _) = failure {
             // The broker has a limit that it did not tell; the largest row is certainly over it.
             let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
             largest.into_iter().for_each(|(row, _)| self.give_up(row, &ReasonWords(*reason)));
@@ -338,7 +347,7 @@ impl Bridge {
         let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
         self.handles.outlet.rewind();
         let now = Instant::now().into_std();
-        let why = if let Failure::Lost(why) = failure { Some(why) } else { None };
+        let why = if let Failure::Lost(why, _) = failure { Some(why) } else { None };
         let rival = self.takeover.ended(why, self.report.life(now));
         let rivalled = rival.is_some();
         let reason = rival.unwrap_or_else(|| failure.to_string());
@@ -351,28 +360,5 @@ impl Bridge {
     fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
         self.handles.outlet.refused(row.position, &row.body);
         self.report.dead_letter(&render::topic(&row.body, &self.handles.topics), reason);
-    }
-
-    // === The end ===
-
-    /// What is not acknowledged by the end stays in the queue.
-    async fn farewell(&mut self, mut connection: Connection) {
-        let until = Instant::now() + FINISH_WITHIN;
-        let mut outcomes = Vec::new();
-        while connection.session.in_flight() > 0 {
-            let turned = tokio::time::timeout_at(until, connection.turn(&mut outcomes)).await;
-            self.settle(&mut outcomes);
-            match turned {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
-                Err(_) => break,
-            }
-        }
-        connection.session.say_goodbye(&self.handles.topics.of(&Subject::Gateway), OFFLINE);
-        // Either the broker closes, or we have waited long enough.
-        let _ = timeout(CLOSE_WITHIN, connection.close(&mut outcomes)).await;
-        self.settle(&mut outcomes);
-        self.pulse(None);
-        tracing::info!(bridge = %self.config.name, "bridge closed");
     }
 }

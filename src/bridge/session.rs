@@ -14,20 +14,24 @@
 //! the connection. Consumers drop the rare duplicate by its id. Only where the broker takes
 //! nothing but QoS 0 is a row done once the socket has its last byte.
 
+mod open;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
 use crate::mqtt::codec::{Codec, CodecError};
-use crate::mqtt::packet::{Ack, ConnAck, Connect, Disconnect, Packet, Publish, Qos, Reason, Version};
+use crate::mqtt::packet::{ConnAck, Connect, Disconnect, Packet, Publish, Qos, Reason, Version};
 use crate::queue::Taken;
 use crate::topic::Subject;
 
-use super::alive::{ACK_WITHIN, Alive, Due, PONG_WITHIN};
-use super::flights::{Flights, Outcome, Unsendable, Verdict, What};
+use super::alive::{ACK_WITHIN, Due, PONG_WITHIN};
+use super::flights::{Outcome, Unsendable, What};
 use super::lost::Lost;
-use super::words::{Word, Words};
+use super::words::Word;
+
+use self::open::Open;
 
 /// Messages in flight at most. Keeps a link with a round trip of 25 ms busy at 20 000 messages per
 /// second; as many may arrive twice after a cut.
@@ -58,20 +62,6 @@ enum Phase {
     Open(Box<Open>),
 }
 
-/// What an accepted connection remembers.
-#[derive(Debug)]
-struct Open {
-    qos: Qos,
-    retain: bool,
-    flights: Flights,
-    words: Words,
-    /// Where there is one free place, words and rows have it in turn.
-    words_turn: bool,
-    /// Sent with QoS 0, and not yet taken by the socket.
-    unwritten: Vec<What>,
-    alive: Alive,
-}
-
 impl Session {
     /// Begins with `connect`.
     ///
@@ -92,12 +82,12 @@ impl Session {
 
     /// How many rows and words wait for an acknowledgement.
     pub(super) fn in_flight(&self) -> usize {
-        self.open().map_or(0, |open| open.flights.len() + open.unwritten.len())
+        self.open().map_or(0, Open::in_flight)
     }
 
     /// How many rows may be sent now.
     pub(super) fn room(&self) -> usize {
-        let room = self.open().map_or(0, |open| open.flights.room().saturating_sub(open.unwritten.len()));
+        let room = self.open().map_or(0, Open::room);
         if self.output.len() < OUTPUT_BYTES { room } else { 0 }
     }
 
@@ -137,13 +127,7 @@ impl Session {
     /// How many words may be sent before rows are: half of the room, so that neither starves.
     pub(super) fn words_share(&mut self) -> usize {
         let room = self.room();
-        match self.open_mut() {
-            Some(open) if room == 1 && !open.words.is_empty() => {
-                open.words_turn = !open.words_turn;
-                usize::from(open.words_turn)
-            }
-            _ => room / 2,
-        }
+        self.open_mut().map_or(0, |open| open.words_share(room))
     }
 
     /// Sends at most `max` words, as far as there is room. Gives those that can never be sent.
@@ -167,34 +151,11 @@ impl Session {
     // === Sending ===
 
     /// Encodes `publish`, whose acknowledgement is for `what`.
-    fn send(&mut self, what: What, mut publish: Publish, now: Instant) -> Result<(), (What, CodecError)> {
-        let Phase::Open(open) = &mut self.phase else {
-            return Err((what, CodecError::Protocol("the connection is not open yet")));
-        };
-        publish.qos = Qos::AtLeastOnce.min(open.qos);
-        publish.retain &= open.retain;
-        if publish.qos == Qos::AtMostOnce {
-            return match self.codec.encode(&Packet::Publish(Box::new(publish)), &mut self.output) {
-                Ok(()) => {
-                    open.unwritten.push(what);
-                    Ok(())
-                }
-                Err(error) => Err((what, error)),
-            };
+    fn send(&mut self, what: What, publish: Publish, now: Instant) -> Result<(), (What, CodecError)> {
+        match &mut self.phase {
+            Phase::Handshake { .. } => Err((what, CodecError::Protocol("the connection is not open yet"))),
+            Phase::Open(open) => open.send((&mut self.codec, &mut self.output), what, publish, now),
         }
-        let id = match open.flights.launch(what, publish.payload.len()) {
-            Ok(id) => id,
-            Err(what) => {
-                open.keep(what);
-                return Ok(());
-            }
-        };
-        publish.id = Some(id);
-        if let Err(error) = self.codec.encode(&Packet::Publish(Box::new(publish)), &mut self.output) {
-            return open.flights.abort(id).map_or(Ok(()), |what| Err((what, error)));
-        }
-        open.alive.oldest(open.flights.oldest(), now);
-        Ok(())
     }
 
     /// Bytes for the socket; tell [`Session::wrote`] when it has taken some.
@@ -208,9 +169,7 @@ impl Session {
         let Some(open) = self.open_mut() else { return };
         open.alive.wrote(more, now);
         if !more {
-            for what in std::mem::take(&mut open.unwritten) {
-                outcomes.extend(open.settle(what, Verdict::Taken, Reason::SUCCESS));
-            }
+            open.all_written(outcomes);
         }
     }
 
@@ -219,11 +178,35 @@ impl Session {
     pub(super) fn say_goodbye(&mut self, topic: &str, offline: &'static str) {
         let retain = self.open().is_some_and(|open| open.retain);
         let word = Publish::new(topic, offline, Qos::AtMostOnce, retain);
-        for packet in [Packet::Publish(Box::new(word)), Packet::Disconnect(Disconnect::new(Reason::SUCCESS))]
-        {
-            // A broker that takes no packet of this size does without.
-            let _ = self.codec.encode(&packet, &mut self.output);
+        // A broker that takes no packet of this size does without.
+        let _ = self.codec.encode(&Packet::Publish(Box::new(word)), &mut self.output);
+        self.leave();
+    }
+
+    /// Ends the connection; the will stays unsaid.
+    pub(super) fn leave(&mut self) {
+        let end = Packet::Disconnect(Disconnect::new(Reason::SUCCESS));
+        let _ = self.codec.encode(&end, &mut self.output);
+    }
+
+    // === Looking at a link ===
+
+    /// What the broker answered to CONNECT.
+    pub(super) fn answer(&self) -> Option<&ConnAck> {
+        self.open().map(|open| &open.answer)
+    }
+
+    /// Asks for a sign of life.
+    pub(super) fn ping(&mut self, now: Instant) -> Result<(), CodecError> {
+        if let Some(open) = self.open_mut() {
+            open.alive.asked(now);
         }
+        self.codec.encode(&Packet::PingReq, &mut self.output)
+    }
+
+    /// Whether a sign of life is due.
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.open().is_some_and(|open| open.alive.awaits_pong())
     }
 
     // === Receiving ===
@@ -288,19 +271,7 @@ impl Session {
         if let Some(bytes) = answer.maximum_packet_size {
             self.codec.set_peer_maximum(bytes);
         }
-        let ours = match self.version {
-            Version::V3 => WINDOW_V3,
-            Version::V5 => WINDOW,
-        };
-        self.phase = Phase::Open(Box::new(Open {
-            qos: answer.maximum_qos,
-            retain: answer.retain_available,
-            flights: Flights::new(ours.min(answer.receive_maximum).max(1)),
-            words: Words::default(),
-            words_turn: false,
-            unwritten: Vec::new(),
-            alive: Alive::new(answer.server_keep_alive_s, now),
-        }));
+        self.phase = Phase::Open(Box::new(Open::new(self.version, answer, now)));
         Ok(())
     }
 
@@ -339,13 +310,10 @@ impl Session {
     /// The connection is gone: the rows that the broker may have, in order, each with the bytes of
     /// its payload.
     pub(super) fn end(self) -> Vec<(Taken, usize)> {
-        let Phase::Open(open) = self.phase else { return Vec::new() };
-        let unwritten = open.unwritten.into_iter().map(|what| (what, 0));
-        let rows = open.flights.end().into_iter().chain(unwritten).filter_map(|(what, bytes)| match what {
-            What::Row(row) => Some((row, bytes)),
-            What::Word(..) => None,
-        });
-        rows.collect()
+        match self.phase {
+            Phase::Handshake { .. } => Vec::new(),
+            Phase::Open(open) => open.end(),
+        }
     }
 
     fn open(&self) -> Option<&Open> {
@@ -359,35 +327,6 @@ impl Session {
         match &mut self.phase {
             Phase::Handshake { .. } => None,
             Phase::Open(open) => Some(open),
-        }
-    }
-}
-
-impl Open {
-    fn acknowledged(&mut self, ack: Ack, now: Instant) -> Option<Outcome> {
-        let (what, verdict) = self.flights.land(ack, now)?;
-        self.settle(what, verdict, ack.reason)
-    }
-
-    fn settle(&mut self, what: What, verdict: Verdict, reason: Reason) -> Option<Outcome> {
-        match (what, verdict) {
-            (what, Verdict::NotNow) => {
-                self.keep(what);
-                None
-            }
-            (What::Row(row), Verdict::Taken) => Some(Outcome::Delivered(row)),
-            (What::Row(row), Verdict::Never) => Some(Outcome::RowRefused(row, reason)),
-            (What::Word(subject, word), verdict) => {
-                self.words.finished(&subject);
-                (verdict == Verdict::Never).then_some(Outcome::WordRefused(word.topic, reason))
-            }
-        }
-    }
-
-    fn keep(&mut self, what: What) {
-        match what {
-            What::Row(row) => self.flights.keep(row),
-            What::Word(subject, word) => self.words.again(&subject, word),
         }
     }
 }

@@ -255,7 +255,7 @@ impl Link {
                 packet = self.next() => match packet? {
                     None | Some(Packet::Disconnect(_)) => return Ok(()),
                     Some(Packet::Publish(publish)) => {
-                        if let Some(how) = self.taken(*publish) {
+                        if let Some(how) = self.taken(&publish) {
                             self.answer_due(true).await?;
                             return self.end(&how).await;
                         }
@@ -274,7 +274,7 @@ impl Link {
     }
 
     /// Takes a message, or gives the end of the connection instead.
-    fn taken(&mut self, publish: Publish) -> Option<How> {
+    fn taken(&mut self, publish: &Publish) -> Option<How> {
         self.quiet_since = Instant::now();
         let id = publish.id?;
         let reading = is_reading(&publish.topic);
@@ -287,7 +287,7 @@ impl Link {
         self.messages += 1;
         self.readings += usize::from(reading);
         if !reason.is_failure() {
-            self.remember(&publish);
+            self.remember(publish);
         }
         let mut seen = self.seen.lock().unwrap();
         let most = &mut seen.most_in_flight[self.number];

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bridge::alive::KEEP_ALIVE;
-use crate::mqtt::packet::{PacketId, Will};
+use crate::mqtt::packet::{Ack, PacketId, Will};
 use crate::reading::{Body, Event, EventKind, MessageId, Stamp};
 
 const SECOND: Duration = Duration::from_secs(1);
