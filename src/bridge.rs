@@ -96,8 +96,8 @@ pub struct Bridge {
     forward: Forward,
     handles: Handles,
     report: Report,
-    takeover: Takeover,
     passwords: Passwords,
+    takeover: Takeover,
     dialer: Dialer,
     backoff: Backoff,
 }
@@ -135,7 +135,7 @@ impl Bridge {
         let cell = handles.status.clone();
         let hello = Hello::new(&config, gateway, &handles.topics);
         Self {
-            takeover: Takeover::new(hello.client_id().into()),
+            takeover: Takeover::new(hello.client_id()),
             hello,
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),

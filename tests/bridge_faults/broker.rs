@@ -3,7 +3,7 @@
 //! It has a script: manners for each connection, in the order in which they come. Once the script is
 //! over it is a good broker. What it takes it remembers, over all connections, as a subscriber would.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::support::log::{Arrived, Message};
 
-/// Nothing new for this long: the bridge has understood that it is to wait.
+/// Nothing new for this long: the bridge waits for an answer.
 const QUIET: Duration = Duration::from_millis(250);
 /// Longer than anything here.
 const FOREVER: Duration = Duration::from_secs(3600);
@@ -63,8 +63,10 @@ pub(crate) enum Acks {
     AllBut(usize),
     /// Besides, the same for ids that were never sent.
     Strangers,
-    /// Everything is refused, so many times, until nothing comes any more.
-    NotNow(Reason, u32),
+    /// So many messages are refused; after that, per topic, whatever comes before the first of them
+    /// comes again: a broker that takes what follows one that it refused puts readings out of order
+    /// itself.
+    NotNow(Reason, usize),
     /// Topics with this end are refused.
     Refuse(String, Reason),
 }
@@ -198,6 +200,8 @@ struct Link {
     seen: Arc<Mutex<Seen>>,
     /// Answers, and when they are due.
     due: VecDeque<(Instant, Ack)>,
+    /// By topic, the first message that was refused for now.
+    refused: BTreeMap<Arc<str>, Option<String>>,
     /// Answers that are held back until there are enough.
     held: Vec<Ack>,
     /// Messages (and what else is answered) and readings so far.
@@ -223,6 +227,7 @@ impl Link {
             input: BytesMut::new(),
             seen,
             due: VecDeque::new(),
+            refused: BTreeMap::new(),
             held: Vec::new(),
             messages: 0,
             readings: 0,
@@ -248,9 +253,8 @@ impl Link {
         loop {
             let due = self.due.front().map(|(due, _)| *due);
             let quiet = self.quiet_since + QUIET;
-            let waits = !self.held.is_empty() || matches!(self.manners.acks, Acks::NotNow(_, 1..));
             tokio::select! {
-                // It is quiet only when nothing is there to be read.
+                // It is quiet only where nothing is there to be read.
                 biased;
                 packet = self.next() => match packet? {
                     None | Some(Packet::Disconnect(_)) => return Ok(()),
@@ -267,7 +271,7 @@ impl Link {
                     Some(other) => self.complain(&format!("{other:?}")),
                 },
                 () = sleep_until(due.unwrap_or_else(|| Instant::now() + FOREVER)), if due.is_some() => {}
-                () = sleep_until(quiet), if waits => self.fell_quiet(),
+                () = sleep_until(quiet), if !self.held.is_empty() => self.release(),
             }
             self.answer_due(false).await?;
         }
@@ -283,7 +287,7 @@ impl Link {
         {
             return Some(end.how.clone());
         }
-        let reason = self.verdict(&publish.topic);
+        let reason = self.verdict(publish);
         self.messages += 1;
         self.readings += usize::from(reading);
         if !reason.is_failure() {
@@ -301,10 +305,21 @@ impl Link {
         None
     }
 
-    fn verdict(&self, topic: &str) -> Reason {
-        match &self.manners.acks {
-            Acks::NotNow(reason, 1..) => *reason,
-            Acks::Refuse(end, reason) if topic.ends_with(end) => *reason,
+    fn verdict(&mut self, publish: &Publish) -> Reason {
+        match &mut self.manners.acks {
+            Acks::NotNow(reason, times) => {
+                // Its id, or nothing for what has none.
+                let name = publish.properties.user.first().map(|(_, id)| id.to_string());
+                let first = self.refused.get(&publish.topic);
+                if *times == 0 && first.is_none_or(|first| *first == name) {
+                    self.refused.remove(&publish.topic);
+                    return Reason::SUCCESS;
+                }
+                *times = times.saturating_sub(1);
+                self.refused.entry(Arc::clone(&publish.topic)).or_insert(name);
+                *reason
+            }
+            Acks::Refuse(end, reason) if publish.topic.ends_with(end.as_str()) => *reason,
             _ => Reason::SUCCESS,
         }
     }
@@ -342,16 +357,6 @@ impl Link {
     fn release(&mut self) {
         let now = Instant::now();
         self.due.extend(self.held.drain(..).rev().map(|ack| (now, ack)));
-    }
-
-    fn fell_quiet(&mut self) {
-        self.release();
-        self.quiet_since = Instant::now();
-        if let Acks::NotNow(_, times) = &mut self.manners.acks
-            && self.messages > 0
-        {
-            *times -= 1;
-        }
     }
 
     /// Says what is due, or all of it.
