@@ -374,7 +374,10 @@ impl Link {
 
     async fn end(&mut self, how: &How) -> io::Result<()> {
         match how {
-            How::Close => {}
+            How::Close => {
+                self.stream.shutdown().await?;
+                self.until_closed().await;
+            }
             How::Reset => self.stream.set_zero_linger()?,
             How::ResetInPacket => {
                 self.write(&[0x40, 0x02]).await?;

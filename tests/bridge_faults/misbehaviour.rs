@@ -12,7 +12,9 @@ use crate::{MACHINE, PATIENCE, wanted};
 
 /// Readings of each device, there before the broker is.
 const EACH: u64 = 100;
-/// Readings that were taken and not acknowledged when a connection ends.
+/// Readings that were taken when a connection ends.
+const TAKEN: usize = 50;
+/// The last of them, which were not acknowledged.
 const UNACKNOWLEDGED: usize = 40;
 /// The case of a broker with a receive maximum of 1.
 const ONE_AT_A_TIME: &str = "takes one at a time";
@@ -51,7 +53,9 @@ impl Case {
 
     /// Takes a few readings, acknowledges some of them, and ends.
     fn ends(name: &'static str, how: How, says: &'static str) -> Self {
-        Self { window: UNACKNOWLEDGED, ..Self::of(name, ending(how), Some(says)) }
+        // An RST overtakes acknowledgements that are on their way.
+        let window = if matches!(how, How::Reset | How::ResetInPacket) { TAKEN } else { UNACKNOWLEDGED };
+        Self { window, ..Self::of(name, ending(how), Some(says)) }
     }
 
     fn acks(name: &'static str, acks: Acks, says: Option<&'static str>) -> Self {
@@ -73,7 +77,7 @@ impl Case {
 }
 
 fn ending(how: How) -> Manners {
-    let end = End { after: 50, unacknowledged: UNACKNOWLEDGED, how };
+    let end = End { after: TAKEN, unacknowledged: UNACKNOWLEDGED, how };
     Manners { end: Some(end), ..Manners::default() }
 }
 
@@ -84,7 +88,7 @@ fn accepted() -> ConnAck {
 /// The broker ends the connection, or seems to.
 fn ends() -> Vec<Case> {
     let closed = "the broker closed the connection";
-    let all_acknowledged = End { after: 50, unacknowledged: 0, how: How::Close };
+    let all_acknowledged = End { after: TAKEN, unacknowledged: 0, how: How::Close };
     let remembers = |session_present| {
         let answer = ConnAck { session_present, ..accepted() };
         Manners { answer, ..ending(How::Close) }
