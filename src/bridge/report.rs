@@ -155,3 +155,29 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rival_is_forgotten_when_a_connection_holds() {
+        let (start, cell) = (Instant::now(), Cell::default());
+        let mut report = Report::new("cloud", cell, start);
+        let address = SocketAddr::from(([127, 0, 0, 1], 1883));
+        report.connected(address, Version::V5, start);
+        report.worked();
+        let life = report.life(start + Duration::from_secs(5));
+        assert_eq!((life.held, life.worked), (Duration::from_secs(5), true));
+        report.lost("another client", true, 0, start);
+        report.connected(address, Version::V5, start);
+        assert!(!report.life(start).worked);
+        for (held, rivalled) in [(STABLE - Duration::from_secs(1), true), (STABLE, false)] {
+            report.pulse(0, 0, start + held);
+            assert_eq!(report.rivalled, rivalled, "{held:?}");
+        }
+        report.lost("another client", true, 0, start);
+        report.lost("the network", false, 0, start);
+        assert!(!report.rivalled);
+    }
+}

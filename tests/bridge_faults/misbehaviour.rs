@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serialgate::mqtt::packet::{ConnAck, Reason};
 use tokio::task::JoinSet;
 
-use crate::broker::{Acks, Broker, End, How, Manners, Pings, Voice};
+use crate::broker::Broker;
+use crate::manners::{Acks, End, How, Manners, Pings, Voice};
 use crate::site::{DEVICES, Site};
 use crate::{MACHINE, PATIENCE, wanted};
 

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::broker::{Acks, Broker, End, How, Manners, Pings, Voice};
+use crate::broker::Broker;
+use crate::manners::{Acks, End, How, Manners, Pings, Voice};
 use crate::proxy::{Proxy, Trouble};
 use crate::site::Site;
 use crate::support::log::Arrived;
