@@ -23,6 +23,7 @@ mod flights;
 mod hello;
 mod link;
 mod lost;
+mod pace;
 mod report;
 mod session;
 mod version;
@@ -51,6 +52,7 @@ use self::flights::{Outcome, Unsendable};
 use self::hello::Hello;
 use self::link::{Connection, Dialer, Failure};
 use self::lost::{Lost, Words as ReasonWords};
+use self::pace::Pace;
 use self::report::Report;
 use self::session::Session;
 use self::words::Word;
@@ -91,6 +93,7 @@ pub struct Bridge {
     report: Report,
     dialer: Dialer,
     backoff: Backoff,
+    pace: Pace,
 }
 
 /// What a bridge is doing.
@@ -130,6 +133,7 @@ impl Bridge {
             report: Report::new(&config.name, cell, Instant::now().into_std()),
             dialer: Dialer::new(&config.host, config.port),
             backoff: Backoff::default(),
+            pace: Pace::new(config.rate.messages, config.rate.bytes),
             config,
             handles,
         }
@@ -231,13 +235,15 @@ impl Bridge {
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
             let room = connection.session.room() > 0;
+            let next = self.pace.next(Instant::now().into_std());
             let turned = tokio::select! {
                 () = &mut stop => {
                     self.farewell(*connection).await;
                     return None;
                 }
                 turned = connection.turn(&mut outcomes) => turned,
-                () = self.handles.outlet.ready(), if room => Ok(()),
+                () = self.handles.outlet.ready(), if room && next.is_none() => Ok(()),
+                () = until(next), if room && next.is_some() => Ok(()),
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
                 _ = pulse.tick() => Ok(()),
@@ -268,12 +274,13 @@ impl Bridge {
         }
     }
 
-    /// Gives the session as much to send as it has room for.
+    /// Gives the session as much to send as it has room for and as the rate allows. No row is taken
+    /// before it can go: until then the queue decides which is the next.
     fn fill(&mut self, session: &mut Session) {
-        let share = session.words_share();
+        let share = session.words_share(self.affords());
         self.send_words(session, share);
         loop {
-            let max = session.room().min(BATCH);
+            let max = session.room().min(BATCH).min(self.affords());
             let mut rows = session.take_kept(max);
             if rows.is_empty() {
                 rows = self.handles.outlet.take(max);
@@ -286,17 +293,36 @@ impl Bridge {
         self.send_words(session, usize::MAX);
     }
 
+    fn affords(&self) -> usize {
+        self.pace.affords(Instant::now().into_std())
+    }
+
     fn send_words(&mut self, session: &mut Session, max: usize) {
-        for Unsendable(topic, error) in session.send_words(max, Instant::now().into_std()) {
-            self.report.dead_letter(&topic, &error);
+        for _ in 0..max.min(self.affords()) {
+            let (now, before) = (Instant::now().into_std(), session.output().len());
+            let unsendable = session.send_words(1, now);
+            let bytes = session.output().len() - before;
+            if bytes > 0 {
+                self.pace.sent(bytes, now);
+            } else if unsendable.is_empty() {
+                break;
+            }
+            for Unsendable(topic, error) in unsendable {
+                self.report.dead_letter(&topic, &error);
+            }
         }
     }
 
     fn send_row(&mut self, session: &mut Session, row: Taken) {
         let Handles { queue, topics, .. } = &self.handles;
         let publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
-        if let Err(Unsendable(row, error)) = session.send_row(row, publish, Instant::now().into_std()) {
+        let (now, before) = (Instant::now().into_std(), session.output().len());
+        if let Err(Unsendable(row, error)) = session.send_row(row, publish, now) {
             self.give_up(&row, &error);
+        }
+        let bytes = session.output().len() - before;
+        if bytes > 0 {
+            self.pace.sent(bytes, now);
         }
     }
 
@@ -310,6 +336,10 @@ impl Bridge {
                 }
                 Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
+                Outcome::TooMuch(reason) => {
+                    let rate = self.pace.refused(Instant::now().into_std());
+                    self.report.slower(&ReasonWords(reason), rate);
+                }
             }
         }
         if delivered > 0 {
@@ -319,7 +349,11 @@ impl Bridge {
 
     fn pulse(&mut self, session: Option<&Session>) {
         let in_flight = session.map_or(0, Session::in_flight);
-        self.report.pulse(self.handles.outlet.backlog(), in_flight, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        if self.pace.recovers(now) {
+            self.report.full_speed();
+        }
+        self.report.pulse(self.handles.outlet.backlog(), in_flight, now);
     }
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
@@ -331,8 +365,13 @@ impl Bridge {
         }
         let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
         self.handles.outlet.rewind();
-        let reason = failure.to_string();
-        self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
+        let (mut reason, now) = (failure.to_string(), Instant::now().into_std());
+        if let Failure::Lost(Lost::Disconnected(Reason::RATE_TOO_HIGH | Reason::RECEIVE_MAXIMUM, _)) = failure
+        {
+            reason =
+                format!("{reason}; sending at {} from now on", report::per_second(self.pace.refused(now)));
+        }
+        self.report.lost(&reason, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
     }
@@ -364,5 +403,12 @@ impl Bridge {
         self.settle(&mut outcomes);
         self.pulse(None);
         tracing::info!(bridge = %self.config.name, "bridge closed");
+    }
+}
+
+/// Sleeps until `moment`, if there is one.
+async fn until(moment: Option<std::time::Instant>) {
+    if let Some(moment) = moment {
+        sleep_until(moment.into()).await;
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
@@ -82,6 +82,8 @@ impl Drop for Mosquitto {
 struct Seen {
     /// Numbers of readings, in the order in which they came.
     readings: Vec<u64>,
+    /// And when each came.
+    times: Vec<Instant>,
     /// Ids by number; one that differs between two copies is a bug.
     ids: HashMap<u64, String>,
     /// Newest payload of every other topic.
@@ -125,6 +127,7 @@ impl Seen {
         let (seq, id) = (json["seq"].as_u64().unwrap(), json["id"].as_str().unwrap().to_owned());
         assert_eq!(*self.ids.entry(seq).or_insert_with(|| id.clone()), id, "one id for reading {seq}");
         self.readings.push(seq);
+        self.times.push(Instant::now());
     }
 }
 
@@ -159,14 +162,18 @@ struct Gateway {
 
 impl Gateway {
     fn start(broker: SocketAddr, protocol: Option<Version>) -> Self {
+        Self::with(broker, |config| config.protocol = protocol)
+    }
+
+    fn with(broker: SocketAddr, change: impl FnOnce(&mut config::Bridge)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = config::Bridge {
+        let mut config = config::Bridge {
             name: "cloud".into(),
             host: broker.ip().to_string(),
             port: broker.port(),
-            protocol,
             ..config::Bridge::default()
         };
+        change(&mut config);
         let topics = Topics::new("serialgate", "pi");
         let file = config::Queue { path: folder.path().join("queue.db"), ..config::Config::default().queue };
         let queue = Queue::open(&file, topics.clone(), vec![consumer(&config)]).unwrap();
@@ -260,4 +267,51 @@ async fn the_gateways_status_is_true_at_the_start_after_a_crash_and_at_the_end()
         }
     };
     timeout(PATIENCE, offline).await.expect("offline by the goodbye");
+}
+
+/// Readings that wait while the broker is away.
+const BACKLOG: u64 = 3000;
+/// Readings a second that may be sent.
+const RATE: u64 = 200;
+/// Readings that come while the backlog is sent, and how often.
+const LIVE: u64 = 240;
+const LIVE_EACH: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn a_rate_holds_over_any_10_seconds_and_live_readings_overtake_the_backlog() {
+    let address = free_address();
+    let gateway = Gateway::with(address, |config| {
+        config.rate.messages = Some(u32::try_from(RATE).unwrap());
+        config.order = config::Order::LiveFirst;
+    });
+    (0..BACKLOG).for_each(|seq| gateway.push(seq));
+    gateway.until("on disk", || gateway.queue.status().volatile == 0).await;
+    let mosquitto = Mosquitto::start_at(address).await;
+    let seen = subscribe(mosquitto.address).await;
+    gateway.until("flowing", || gateway.status.lock().delivered > 0).await;
+    let mut pushed = Vec::new();
+    for seq in BACKLOG..BACKLOG + LIVE {
+        pushed.push(Instant::now());
+        gateway.push(seq);
+        sleep(LIVE_EACH).await;
+    }
+    gateway.until("delivered", || gateway.queue.status().readings == 0).await;
+    gateway.until("seen", || seen.lock().unwrap().ids.len() as u64 == BACKLOG + LIVE).await;
+    let seen = seen.lock().unwrap();
+    let waits = seen.readings.iter().zip(&seen.times).filter_map(|(seq, at)| {
+        let live = usize::try_from(seq.checked_sub(BACKLOG)?).unwrap();
+        Some(at.duration_since(pushed[live]))
+    });
+    let mut waits: Vec<_> = waits.collect();
+    waits.sort();
+    let p99 = waits[waits.len() * 99 / 100];
+    let took = seen.times.last().unwrap().duration_since(seen.times[0]);
+    let window = Duration::from_secs(10);
+    let in_window =
+        |from: &Instant| seen.times.iter().filter(|at| *at >= from && **at <= *from + window).count();
+    let most = seen.times.iter().map(in_window).max().unwrap() as u64;
+    println!("{:?} for {} readings, at most {most} in 10 s, p99 of live ones {p99:?}", took, BACKLOG + LIVE);
+    assert!(most <= RATE * 11, "{most} in 10 s");
+    assert!(took <= Duration::from_secs((BACKLOG + LIVE) / RATE) * 11 / 10, "{took:?}");
+    assert!(p99 < Duration::from_secs(1), "{p99:?}");
 }

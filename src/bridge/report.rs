@@ -26,6 +26,13 @@ pub(super) struct Report {
     /// Why the last attempt failed, so that the same is not logged again.
     failed_for: Option<String>,
     topics_told: HashSet<Arc<str>>,
+    /// What was said when the broker wanted less, while it gets less.
+    slowed: Option<String>,
+}
+
+/// A rate in words.
+pub(super) fn per_second(messages: f64) -> String {
+    if messages < 10.0 { format!("{messages:.1}/s") } else { format!("{messages:.0}/s") }
 }
 
 impl Report {
@@ -38,6 +45,7 @@ impl Report {
             eta: Eta::default(),
             failed_for: None,
             topics_told: HashSet::new(),
+            slowed: None,
         }
     }
 
@@ -82,6 +90,24 @@ impl Report {
         let mut status = self.cell.lock();
         status.state = BridgeState::Backoff;
         status.last_error = Some(reason.into());
+    }
+
+    /// The broker wants less, and gets so many messages a second. Logged once until it gets all again.
+    pub(super) fn slower(&mut self, reason: &dyn Display, messages: f64) {
+        let words = format!("the broker says {reason}; sending at {}", per_second(messages));
+        if self.slowed.is_none() {
+            tracing::warn!(bridge = %self.name, "{words}");
+        }
+        self.cell.lock().last_error = Some(words.clone());
+        self.slowed = Some(words);
+    }
+
+    /// The broker gets all again.
+    pub(super) fn full_speed(&mut self) {
+        let Some(words) = self.slowed.take() else { return };
+        tracing::info!(bridge = %self.name, "the broker takes everything again; sending at full speed");
+        let mut status = self.cell.lock();
+        status.last_error = status.last_error.take().filter(|error| *error != words);
     }
 
     /// The figures as they are now.

@@ -124,9 +124,10 @@ impl Session {
         }
     }
 
-    /// How many words may be sent before rows are: half of the room, so that neither starves.
-    pub(super) fn words_share(&mut self) -> usize {
-        let room = self.room();
+    /// How many words may be sent before rows are, if `most` may go now: half of the room, so that
+    /// neither starves.
+    pub(super) fn words_share(&mut self, most: usize) -> usize {
+        let room = self.room().min(most);
         self.open_mut().map_or(0, |open| open.words_share(room))
     }
 

@@ -1,5 +1,7 @@
 //! The bridge against brokers that a test plays packet by packet.
 
+mod pace;
+
 use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::broker::MQTT_PORT;
 use super::read::{Problems, Table, Wrong, text};
 use super::secret::Secret;
+use super::sending::Rate;
 use super::tree::Node;
 use super::values;
 use crate::mqtt::packet::Version;
@@ -27,7 +28,7 @@ const URL_EXAMPLE: &str =
     "write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883";
 
 /// Keys of later versions.
-const LATER: [&str; 3] = ["rate", "receive", "tls"];
+const LATER: [&str; 2] = ["receive", "tls"];
 
 /// In which order a bridge gets what waits for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Bridge {
     pub password: Option<Secret>,
     /// In which order it gets what waits.
     pub order: Order,
+    /// The most that it sends.
+    pub rate: Rate,
     /// Filters for the topics to forward; `None`: our own topics except `state`.
     pub forward: Option<Vec<String>>,
 }
@@ -101,6 +104,7 @@ impl Bridge {
             }
         }
         table.set("order", &mut bridge.order, problems, order);
+        bridge.rate = Rate::read(&mut table, problems);
         bridge.forward = forward(&mut table, problems);
         table.close(&LATER, problems);
         Some(bridge)

@@ -87,6 +87,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("bridge::eta", Layer::Pure),
     ("bridge::flights", Layer::Pure),
     ("bridge::lost", Layer::Pure),
+    ("bridge::pace", Layer::Pure),
     ("bridge::session", Layer::Pure),
     ("bridge::version", Layer::Pure),
     ("bridge::words", Layer::Pure),

@@ -121,6 +121,10 @@ impl Open {
                 self.keep(what);
                 None
             }
+            (what, Verdict::TooMuch) => {
+                self.keep(what);
+                Some(Outcome::TooMuch(reason))
+            }
             (What::Row(row), Verdict::Taken) => Some(Outcome::Delivered(row)),
             (What::Row(row), Verdict::Never) => Some(Outcome::RowRefused(row, reason)),
             (What::Word(subject, word), verdict) => {

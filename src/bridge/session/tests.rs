@@ -285,7 +285,7 @@ fn a_row_is_done_only_at_its_own_puback() {
 #[test]
 fn refusals_for_now_are_sent_again_and_refusals_for_good_are_not() {
     for (code, for_now) in
-        [(0x80, true), (0x83, true), (0x91, true), (0x97, true), (0x87, false), (0x90, false), (0x99, false)]
+        [(0x80, true), (0x83, true), (0x91, true), (0x87, false), (0x90, false), (0x99, false)]
     {
         let mut pair = Pair::open();
         pair.send(1);
@@ -304,13 +304,13 @@ fn refusals_for_now_are_sent_again_and_refusals_for_good_are_not() {
 }
 
 #[test]
-fn a_broker_over_its_quota_is_left_alone_for_longer_each_time() {
+fn a_broker_in_trouble_is_left_alone_for_longer_each_time() {
     let mut pair = Pair::open();
     let mut pauses = Vec::new();
     for _ in 0..7 {
         pair.send(1);
         let (id, _) = pair.published()[0];
-        pair.ack(id.unwrap(), Reason::QUOTA);
+        pair.ack(id.unwrap(), Reason::FAILED);
         let until = pair.session.deadline();
         pauses.push((until - pair.now).as_millis());
         pair.pass(until - pair.now).unwrap();
@@ -322,8 +322,27 @@ fn a_broker_over_its_quota_is_left_alone_for_longer_each_time() {
     pair.ack(id.unwrap(), Reason::SUCCESS);
     pair.send(2);
     let (id, _) = pair.published()[0];
-    pair.ack(id.unwrap(), Reason::QUOTA);
+    pair.ack(id.unwrap(), Reason::FAILED);
     assert_eq!((pair.session.deadline() - pair.now).as_millis(), 500);
+}
+
+#[test]
+fn a_broker_over_its_quota_says_so_once_for_all_that_it_had_and_nothing_waits() {
+    let mut pair = Pair::open();
+    (0..3).for_each(|position| pair.send(position));
+    pair.published();
+    (1..=2).for_each(|id| pair.ack(id, Reason::QUOTA));
+    assert_eq!(pair.outcomes, [Outcome::TooMuch(Reason::QUOTA)]);
+    let kept = pair.session.take_kept(9);
+    assert_eq!(kept, [row(0), row(1)]);
+    for row in kept {
+        pair.session.send_row(row, message("x"), pair.now).unwrap();
+    }
+    pair.published();
+    // Sent before the first refusal, and after it.
+    pair.ack(3, Reason::QUOTA);
+    pair.ack(4, Reason::QUOTA);
+    assert_eq!(pair.outcomes, [const { Outcome::TooMuch(Reason::QUOTA) }; 2]);
 }
 
 #[test]
@@ -379,7 +398,7 @@ fn words_and_rows_share_a_window_of_one() {
     let mut order = String::new();
     for position in 0..6 {
         pair.session.post_word(Subject::Gateway, word(&position.to_string()));
-        let share = pair.session.words_share();
+        let share = pair.session.words_share(usize::MAX);
         pair.session.send_words(share, pair.now);
         if pair.session.room() > 0 {
             pair.send(position);
@@ -549,6 +568,7 @@ proptest! {
                 match outcome {
                     Outcome::Delivered(row) | Outcome::RowRefused(row, _) => rows.done(row.position),
                     Outcome::WordRefused(..) => prop_assert!(false, "no words here"),
+                    Outcome::TooMuch(_) => {}
                 }
             }
             let window = match version {
