@@ -43,7 +43,7 @@ use crate::config;
 use crate::flow::Bulletin;
 use crate::mqtt::packet::Reason;
 use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
-use crate::reading::{Body, Event, EventKind};
+use crate::reading::{Body, Event, EventKind, Message};
 use crate::render;
 use crate::status::{self, Cell};
 use crate::topic::{Forward, OFFLINE, Subject, Topics};
@@ -315,7 +315,9 @@ impl Bridge {
 
     fn send_row(&mut self, session: &mut Session, row: Taken) {
         let Handles { queue, topics, .. } = &self.handles;
-        let publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
+        let Some(expiry_s) = self.left_s(&row) else { return };
+        let mut publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
+        publish.expiry_s = expiry_s;
         let (now, before) = (Instant::now().into_std(), session.output().len());
         if let Err(Unsendable(row, error)) = session.send_row(row, publish, now) {
             self.give_up(&row, &error);
@@ -324,6 +326,16 @@ impl Bridge {
         if bytes > 0 {
             self.pace.sent(bytes, now);
         }
+    }
+
+    /// How many seconds `row` is of use yet, where it has an end; `None`: it was too late for it.
+    fn left_s(&self, row: &Taken) -> Option<Option<u32>> {
+        let Body::Message(Message { expiry: Some(expiry), .. }) = &*row.body else { return Some(None) };
+        let left = expiry.left_s(self.handles.queue.clock().passed_us(expiry.since));
+        if left.is_none() {
+            self.handles.outlet.expired(row.position, &row.body);
+        }
+        left.map(Some)
     }
 
     fn settle(&mut self, outcomes: &mut Vec<Outcome>) {

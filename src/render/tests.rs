@@ -218,6 +218,7 @@ fn a_message_of_a_lan_client_is_not_touched() {
         qos: 2,
         retain: true,
         properties: properties.clone(),
+        expiry: None,
     };
     let publish = publish(&Body::Message(message), |_| WALL, true, &Topics::new("b", "g"));
     assert_eq!(&*publish.topic, "sensors/x");
