@@ -17,6 +17,7 @@
 //!
 //! The protocol is in `session`, which is pure; this file and `link` only act.
 
+mod aliases;
 mod alive;
 mod eta;
 mod flights;

@@ -83,6 +83,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("broker::trie", Layer::Pure),
     ("publisher", Layer::Part),
     ("bridge", Layer::Part),
+    ("bridge::aliases", Layer::Pure),
     ("bridge::alive", Layer::Pure),
     ("bridge::eta", Layer::Pure),
     ("bridge::flights", Layer::Pure),

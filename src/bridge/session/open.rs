@@ -1,5 +1,6 @@
 //! An accepted connection: what the broker allows, what is in flight, and whether it still lives.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -8,6 +9,7 @@ use crate::mqtt::codec::{Codec, CodecError};
 use crate::mqtt::packet::{Ack, ConnAck, Packet, Publish, Qos, Reason, Version};
 use crate::queue::Taken;
 
+use super::super::aliases::{Aliases, Name};
 use super::super::alive::Alive;
 use super::super::flights::{Flights, Outcome, Verdict, What};
 use super::super::words::Words;
@@ -20,6 +22,7 @@ pub(super) struct Open {
     pub(super) retain: bool,
     pub(super) flights: Flights,
     pub(super) words: Words,
+    aliases: Aliases,
     /// Where there is one free place, words and rows have it in turn.
     words_turn: bool,
     /// Sent with QoS 0, and not yet taken by the socket.
@@ -39,6 +42,7 @@ impl Open {
             retain: answer.retain_available,
             flights: Flights::new(ours.min(answer.receive_maximum).max(1)),
             words: Words::default(),
+            aliases: Aliases::new(answer.topic_alias_maximum),
             words_turn: false,
             unwritten: Vec::new(),
             alive: Alive::new(answer.server_keep_alive_s, now),
@@ -71,7 +75,7 @@ impl Open {
     /// It can never be sent; `what` is given back.
     pub(super) fn send(
         &mut self,
-        (codec, output): (&mut Codec, &mut BytesMut),
+        to: (&mut Codec, &mut BytesMut),
         what: What,
         mut publish: Publish,
         now: Instant,
@@ -79,7 +83,7 @@ impl Open {
         publish.qos = Qos::AtLeastOnce.min(self.qos);
         publish.retain &= self.retain;
         if publish.qos == Qos::AtMostOnce {
-            return match codec.encode(&Packet::Publish(Box::new(publish)), output) {
+            return match self.encode(to, publish) {
                 Ok(()) => {
                     self.unwritten.push(what);
                     Ok(())
@@ -95,11 +99,40 @@ impl Open {
             }
         };
         publish.id = Some(id);
-        if let Err(error) = codec.encode(&Packet::Publish(Box::new(publish)), output) {
+        if let Err(error) = self.encode(to, publish) {
             return self.flights.abort(id).map_or(Ok(()), |what| Err((what, error)));
         }
         self.alive.oldest(self.flights.oldest(), now);
         Ok(())
+    }
+
+    /// With the topic's number, where it has one.
+    fn encode(
+        &mut self,
+        (codec, output): (&mut Codec, &mut BytesMut),
+        mut publish: Publish,
+    ) -> Result<(), CodecError> {
+        let topic = Arc::clone(&publish.topic);
+        let name = self.aliases.name(&topic);
+        match &name {
+            Name::Full => {}
+            Name::Introduced(alias) => publish.topic_alias = Some(*alias),
+            Name::Known(alias, nothing) => {
+                publish.topic_alias = Some(*alias);
+                publish.topic = Arc::clone(nothing);
+            }
+        }
+        let mut packet = Packet::Publish(Box::new(publish));
+        let encoded = codec.encode(&packet, output);
+        if encoded.is_err() && matches!(name, Name::Introduced(_)) {
+            self.aliases.forget(&topic);
+            // It may fit without.
+            if let Packet::Publish(publish) = &mut packet {
+                publish.topic_alias = None;
+            }
+            return codec.encode(&packet, output);
+        }
+        encoded
     }
 
     /// The socket has all that was encoded: what was sent with QoS 0 is over.

@@ -265,6 +265,47 @@ fn nothing_is_retained_where_the_broker_does_not() {
     assert!(!sent[0].1.retain);
 }
 
+// === Topic aliases ===
+
+/// Topic and number of what was sent.
+fn names(pair: &mut Pair) -> Vec<(String, Option<u16>)> {
+    let name = |(_, publish): (_, Publish)| (publish.topic.to_string(), publish.topic_alias.map(Into::into));
+    pair.published().into_iter().map(name).collect()
+}
+
+fn on(topic: &str, payload: &str) -> Publish {
+    Publish::new(topic, payload.to_owned(), Qos::AtLeastOnce, false)
+}
+
+#[test]
+fn topics_get_numbers_where_the_broker_takes_them_anew_on_each_connection() {
+    for (offered, expected) in
+        [(0, [("topic", None), ("topic", None)]), (9, [("topic", Some(1)), ("", Some(1))])]
+    {
+        for _ in 0..2 {
+            let mut pair = Pair::opened(Version::V5, limited(|answer| answer.topic_alias_maximum = offered));
+            for position in 0..2 {
+                pair.session.send_row(row(position), on("topic", "x"), pair.now).unwrap();
+            }
+            assert_eq!(names(&mut pair), expected.map(|(topic, alias)| (topic.to_owned(), alias)));
+        }
+    }
+}
+
+#[test]
+fn a_number_that_did_not_get_out_is_introduced_by_the_next_message() {
+    let mut pair = Pair::opened(
+        Version::V5,
+        limited(|answer| (answer.topic_alias_maximum, answer.maximum_packet_size) = (9, Some(30))),
+    );
+    let mut send = |payload| pair.session.send_row(row(0), on("topic", payload), pair.now).is_ok();
+    // 12 bytes of header and topic; with a number 3 more.
+    let sent = ["much too large for this broker", "just without one..", "x", "x"].map(&mut send);
+    assert_eq!(sent, [false, true, true, true]);
+    let expected = [("topic", None), ("topic", Some(1)), ("", Some(1))];
+    assert_eq!(names(&mut pair), expected.map(|(topic, alias)| (topic.to_owned(), alias)));
+}
+
 // === Acknowledgements ===
 
 #[test]
