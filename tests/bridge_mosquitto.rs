@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use serialgate::queue::Queue;
 use serialgate::reading::{Body, Reading, Value};
 use serialgate::status::{self, BridgeState, Cell};
 use serialgate::topic::{Subject, Topics};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -39,9 +41,14 @@ impl Mosquitto {
     }
 
     async fn start_at(address: SocketAddr) -> Self {
+        Self::start_with(address, "").await
+    }
+
+    /// With more lines of configuration.
+    async fn start_with(address: SocketAddr, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\n",
+            "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\n{more}\n",
             address.port()
         );
         let file = folder.path().join("mosquitto.conf");
@@ -148,6 +155,29 @@ async fn proxy(to: SocketAddr) -> (SocketAddr, Arc<tokio::sync::Notify>) {
         }
     });
     (address, cut)
+}
+
+/// Passes one connection on to `to`, and counts the bytes that go there.
+async fn counting_proxy(to: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        let (near, _) = listener.accept().await.unwrap();
+        let (mut from_bridge, mut to_bridge) = near.into_split();
+        let (mut from_broker, mut to_broker) = TcpStream::connect(to).await.unwrap().into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_broker, &mut to_bridge).await });
+        let mut bytes = vec![0; 65_536];
+        loop {
+            let read = from_bridge.read(&mut bytes).await.unwrap();
+            counted.fetch_add(read, Ordering::Relaxed);
+            if read == 0 || to_broker.write_all(&bytes[..read]).await.is_err() {
+                return;
+            }
+        }
+    });
+    (address, count)
 }
 
 /// A gateway's durable half: queue and bridge.
@@ -314,4 +344,27 @@ async fn a_rate_holds_over_any_10_seconds_and_live_readings_overtake_the_backlog
     assert!(most <= RATE * 11, "{most} in 10 s");
     assert!(took <= Duration::from_secs((BACKLOG + LIVE) / RATE) * 11 / 10, "{took:?}");
     assert!(p99 < Duration::from_secs(1), "{p99:?}");
+}
+
+/// Sends 1000 readings to a mosquitto with a configuration of `more`; gives how many bytes it took.
+async fn bytes_for_1000(more: &str, change: impl FnOnce(&mut config::Bridge)) -> usize {
+    let mosquitto = Mosquitto::start_with(free_address(), more).await;
+    let seen = subscribe(mosquitto.address).await;
+    let (address, count) = counting_proxy(mosquitto.address).await;
+    let gateway = Gateway::with(address, change);
+    (0..1000).for_each(|seq| gateway.push(seq));
+    gateway.until("delivered", || gateway.queue.status().readings == 0).await;
+    gateway.until("seen", || seen.lock().unwrap().ids.len() == 1000).await;
+    assert_eq!(seen.lock().unwrap().readings, (0..1000).collect::<Vec<_>>());
+    count.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn topic_aliases_spare_the_topic() {
+    let without = bytes_for_1000("max_topic_alias 0", |_| {}).await;
+    let with = bytes_for_1000("", |_| {}).await;
+    let spared = without - with;
+    println!("1000 readings: {without} bytes without topic aliases, {with} with; {spared} spared");
+    // "serialgate/pi/shed/data" has 23 bytes, and its number needs 3.
+    assert!((19_000..=21_000).contains(&spared), "{spared}");
 }
