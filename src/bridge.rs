@@ -19,7 +19,10 @@
 
 mod aliases;
 mod alive;
+mod batch;
+mod compress;
 mod eta;
+mod feed;
 mod flights;
 mod hello;
 mod link;
@@ -44,12 +47,13 @@ use crate::config;
 use crate::flow::Bulletin;
 use crate::mqtt::packet::Reason;
 use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
-use crate::reading::{Body, Event, EventKind, Message};
+use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
 use crate::topic::{Forward, OFFLINE, Subject, Topics};
 
-use self::flights::{Outcome, Unsendable};
+use self::batch::Batches;
+use self::flights::Outcome;
 use self::hello::Hello;
 use self::link::{Connection, Dialer, Failure};
 use self::lost::{Lost, Words as ReasonWords};
@@ -58,8 +62,6 @@ use self::report::Report;
 use self::session::Session;
 use self::words::Word;
 
-/// Rows taken from the queue at a time.
-const BATCH: usize = 64;
 /// Retained words read at a time.
 const NEWS: usize = 64;
 /// The status is brought up to date at least this often while connected or waiting.
@@ -95,6 +97,8 @@ pub struct Bridge {
     dialer: Dialer,
     backoff: Backoff,
     pace: Pace,
+    /// Most rows in one message.
+    batch_max: usize,
 }
 
 /// What a bridge is doing.
@@ -135,6 +139,7 @@ impl Bridge {
             dialer: Dialer::new(&config.host, config.port),
             backoff: Backoff::default(),
             pace: Pace::new(config.rate.messages, config.rate.bytes),
+            batch_max: config.batch.map_or(1, |batch| batch.max),
             config,
             handles,
         }
@@ -228,15 +233,18 @@ impl Bridge {
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut outcomes) = (0, Vec::new());
+        let within = self.config.batch.map_or(Duration::ZERO, |batch| batch.within);
+        let mut batches = Batches::new(self.batch_max, within);
         loop {
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
-            self.fill(&mut connection.session);
+            self.fill(&mut connection.session, &mut batches);
             connection.flush(&mut outcomes);
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
             let room = connection.session.room() > 0;
             let next = self.pace.next(Instant::now().into_std());
+            let wake = next.or(batches.due());
             let turned = tokio::select! {
                 () = &mut stop => {
                     self.farewell(*connection).await;
@@ -244,7 +252,7 @@ impl Bridge {
                 }
                 turned = connection.turn(&mut outcomes) => turned,
                 () = self.handles.outlet.ready(), if room && next.is_none() => Ok(()),
-                () = until(next), if room && next.is_some() => Ok(()),
+                () = until(wake), if room && wake.is_some() => Ok(()),
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
                 _ = pulse.tick() => Ok(()),
@@ -275,77 +283,15 @@ impl Bridge {
         }
     }
 
-    /// Gives the session as much to send as it has room for and as the rate allows. No row is taken
-    /// before it can go: until then the queue decides which is the next.
-    fn fill(&mut self, session: &mut Session) {
-        let share = session.words_share(self.affords());
-        self.send_words(session, share);
-        loop {
-            let max = session.room().min(BATCH).min(self.affords());
-            let mut rows = session.take_kept(max);
-            if rows.is_empty() {
-                rows = self.handles.outlet.take(max);
-            }
-            if rows.is_empty() {
-                break;
-            }
-            rows.into_iter().for_each(|row| self.send_row(session, row));
-        }
-        self.send_words(session, usize::MAX);
-    }
-
-    fn affords(&self) -> usize {
-        self.pace.affords(Instant::now().into_std())
-    }
-
-    fn send_words(&mut self, session: &mut Session, max: usize) {
-        for _ in 0..max.min(self.affords()) {
-            let (now, before) = (Instant::now().into_std(), session.output().len());
-            let unsendable = session.send_words(1, now);
-            let bytes = session.output().len() - before;
-            if bytes > 0 {
-                self.pace.sent(bytes, now);
-            } else if unsendable.is_empty() {
-                break;
-            }
-            for Unsendable(topic, error) in unsendable {
-                self.report.dead_letter(&topic, &error);
-            }
-        }
-    }
-
-    fn send_row(&mut self, session: &mut Session, row: Taken) {
-        let Handles { queue, topics, .. } = &self.handles;
-        let Some(expiry_s) = self.left_s(&row) else { return };
-        let mut publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
-        publish.expiry_s = expiry_s;
-        let (now, before) = (Instant::now().into_std(), session.output().len());
-        if let Err(Unsendable(row, error)) = session.send_row(row, publish, now) {
-            self.give_up(&row, &error);
-        }
-        let bytes = session.output().len() - before;
-        if bytes > 0 {
-            self.pace.sent(bytes, now);
-        }
-    }
-
-    /// How many seconds `row` is of use yet, where it has an end; `None`: it was too late for it.
-    fn left_s(&self, row: &Taken) -> Option<Option<u32>> {
-        let Body::Message(Message { expiry: Some(expiry), .. }) = &*row.body else { return Some(None) };
-        let left = expiry.left_s(self.handles.queue.clock().passed_us(expiry.since));
-        if left.is_none() {
-            self.handles.outlet.expired(row.position, &row.body);
-        }
-        left.map(Some)
-    }
-
     fn settle(&mut self, outcomes: &mut Vec<Outcome>) {
         let mut delivered = 0;
         for outcome in outcomes.drain(..) {
             match outcome {
-                Outcome::Delivered(row) => {
-                    self.handles.outlet.done(row.position);
-                    delivered += u64::from(row.body.counts());
+                Outcome::Delivered(rows) => {
+                    for row in rows.iter() {
+                        self.handles.outlet.done(row.position);
+                        delivered += u64::from(row.body.counts());
+                    }
                 }
                 Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
@@ -373,10 +319,15 @@ impl Bridge {
         let in_flight = connection.session.end();
         if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) = failure {
             // The broker has a limit that it did not tell; the largest row is certainly over it.
-            let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
-            largest.into_iter().for_each(|(row, _)| self.give_up(row, &ReasonWords(*reason)));
+            match in_flight.iter().max_by_key(|(_, bytes)| *bytes).map(|(rows, _)| rows) {
+                Some(rows) if rows.count() > 1 => self.batch_max = rows.count() / 2,
+                largest => {
+                    largest.into_iter().for_each(|rows| self.give_up(rows.first(), &ReasonWords(*reason)));
+                }
+            }
         }
-        let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
+        let in_flight = in_flight.iter().flat_map(|(rows, _)| rows.iter());
+        let duplicates_possible = in_flight.filter(|row| row.body.counts()).count() as u64;
         self.handles.outlet.rewind();
         let (mut reason, now) = (failure.to_string(), Instant::now().into_std());
         if let Failure::Lost(Lost::Disconnected(Reason::RATE_TOO_HIGH | Reason::RECEIVE_MAXIMUM, _)) = failure

@@ -33,7 +33,7 @@ pub use self::port::{Format, Port};
 pub use self::queue::{COMMIT_WITHIN, Durability, MAX_AGE, MAX_READINGS, MAX_SIZE, Queue, WhenFull};
 use self::read::{Problems, Table, Wrong};
 pub use self::secret::{Secret, SecretError};
-pub use self::sending::Rate;
+pub use self::sending::{Batch, Compression, Rate};
 use self::tree::{Node, Place};
 use crate::topic;
 

@@ -46,6 +46,11 @@ impl Rows {
         iter::once(&self.first).chain(&self.more)
     }
 
+    /// One more.
+    pub(super) fn push(&mut self, row: Taken) {
+        self.more.push(row);
+    }
+
     /// The two halves.
     ///
     /// # Errors
@@ -103,9 +108,10 @@ impl Batches {
             Body::Reading(reading) if self.max > 1 => Some(Arc::clone(&reading.device)),
             _ => None,
         };
-        let last = device.as_ref().and_then(|_| self.open.iter_mut().rev().find(|open| open.device == device));
+        let last =
+            device.as_ref().and_then(|_| self.open.iter_mut().rev().find(|open| open.device == device));
         match last.filter(|batch| batch.rows.count() < self.max) {
-            Some(batch) => batch.rows.more.push(row),
+            Some(batch) => batch.rows.push(row),
             None => self.open.push_back(Batch { device, rows: row.into(), due: now + self.within }),
         }
     }
@@ -138,7 +144,11 @@ mod tests {
     fn row(position: u64, device: u8) -> Taken {
         let (id, at) = (MessageId::Gateway { boot: uuid::Uuid::nil(), n: position }, Stamp::this_boot(0));
         let body = match device {
-            0 => Body::Event(Event { id, at, kind: EventKind::Port { path: "p".into(), state: "open".into() } }),
+            0 => Body::Event(Event {
+                id,
+                at,
+                kind: EventKind::Port { path: "p".into(), state: "open".into() },
+            }),
             _ => Body::Reading(Reading {
                 device: device.to_string().into(),
                 id,

@@ -10,6 +10,7 @@ use crate::mqtt::session::Outgoing;
 use crate::queue::Taken;
 use crate::topic::Subject;
 
+use super::batch::Rows;
 use super::words::Word;
 
 /// Payload bytes in flight at most, one message more or less.
@@ -20,8 +21,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// Something in flight.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum What {
-    /// A row of the queue.
-    Row(Taken),
+    /// Rows of the queue.
+    Rows(Rows),
     /// A retained word.
     Word(Subject, Word),
 }
@@ -56,8 +57,8 @@ impl From<Reason> for Verdict {
 /// What became of something that was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
-    /// The row is in the cloud.
-    Delivered(Taken),
+    /// The rows are in the cloud.
+    Delivered(Rows),
     /// The broker will never take the row.
     RowRefused(Taken, Reason),
     /// The broker will never take what was said on this topic.
@@ -91,7 +92,7 @@ pub(super) struct Flights {
     next_pause: Duration,
     /// Which refusal it was that last slowed us down: what was sent before it says nothing new.
     slowed: u32,
-    again: BTreeMap<u64, Taken>,
+    again: BTreeMap<u64, Rows>,
 }
 
 impl Flights {
@@ -177,14 +178,14 @@ impl Flights {
         self.paused = self.paused.filter(|until| *until > now);
     }
 
-    /// Keeps a row that is to be sent again.
-    pub(super) fn keep(&mut self, row: Taken) {
-        self.again.insert(row.position, row);
+    /// Keeps rows that are to be sent again, in one message.
+    pub(super) fn keep(&mut self, rows: Rows) {
+        self.again.insert(rows.first().position, rows);
     }
 
-    /// The first `max` of the rows that were [kept](Self::keep), by position.
-    pub(super) fn take_kept(&mut self, max: usize) -> Vec<Taken> {
-        std::iter::from_fn(|| self.again.pop_first().map(|(_, row)| row)).take(max).collect()
+    /// The first of the rows that were [kept](Self::keep), by position.
+    pub(super) fn take_kept(&mut self) -> Option<Rows> {
+        self.again.pop_first().map(|(_, rows)| rows)
     }
 
     /// Ends everything; gives what was in flight and its bytes, in order.

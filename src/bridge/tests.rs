@@ -1,5 +1,6 @@
 //! The bridge against brokers that a test plays packet by packet.
 
+mod batch;
 mod expiry;
 mod pace;
 

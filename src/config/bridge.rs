@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::broker::MQTT_PORT;
 use super::read::{Problems, Table, Wrong, text};
 use super::secret::Secret;
-use super::sending::Rate;
+use super::sending::{Batch, Rate};
 use super::tree::Node;
 use super::values;
 use crate::mqtt::packet::Version;
@@ -61,6 +61,8 @@ pub struct Bridge {
     pub order: Order,
     /// The most that it sends.
     pub rate: Rate,
+    /// How readings go together in one message; `None`: each goes alone.
+    pub batch: Option<Batch>,
     /// Filters for the topics to forward; `None`: our own topics except `state`.
     pub forward: Option<Vec<String>>,
 }
@@ -105,6 +107,7 @@ impl Bridge {
         }
         table.set("order", &mut bridge.order, problems, order);
         bridge.rate = Rate::read(&mut table, problems);
+        bridge.batch = Batch::read(&mut table, problems);
         bridge.forward = forward(&mut table, problems);
         table.close(&LATER, problems);
         Some(bridge)

@@ -1,6 +1,7 @@
-//! How a bridge sends: how fast.
+//! How a bridge sends: how fast, and how much in one message.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::read::{Problems, Table, Wrong, text};
 use super::tree::{Node, Value};
@@ -15,6 +16,15 @@ const BYTES: RangeInclusive<u64> = 100..=1 << 30;
 /// What to write instead of a wrong rate.
 const RATE_EXAMPLE: &str =
     "write `200/s` for messages, `64KiB/s` for bytes, or both as `{messages: 200/s, bytes: 64KiB/s}`";
+
+/// Readings in one message.
+const BATCH_MAX: RangeInclusive<usize> = 2..=1000;
+
+/// How long the first reading of a message may wait for the others.
+const BATCH_WITHIN: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+
+/// What to write instead of a wrong batch.
+const BATCH_EXAMPLE: &str = "write for example `batch: {max: 100, within: 1s}`";
 
 /// The most that a bridge sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +50,58 @@ impl Rate {
             Some(node) => text("rate", node, problems, either).unwrap_or_default(),
             None => rate,
         }
+    }
+}
+
+/// How readings of one device go together in one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Most readings in one message.
+    pub max: usize,
+    /// How long the first one may wait for the others.
+    pub within: Duration,
+    /// How the message is packed.
+    pub compress: Option<Compression>,
+}
+
+/// How a message is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { max: 100, within: Duration::from_secs(1), compress: None }
+    }
+}
+
+impl Batch {
+    /// Reads the key `batch` of `table`.
+    pub(super) fn read(table: &mut Table<'_>, problems: &mut Problems) -> Option<Self> {
+        let node = table.node("batch")?;
+        if !matches!(node.value, Value::Mapping(_)) {
+            let wrong = Wrong::new("a batch is a group of keys", BATCH_EXAMPLE);
+            problems.add_for("batch", node.place, &wrong);
+            return None;
+        }
+        let (mut batch, mut table) = (Self::default(), Table::open("a batch", node, problems)?);
+        table.set("max", &mut batch.max, problems, |text| values::number(text, BATCH_MAX, "`max: 100`"));
+        table.set("within", &mut batch.within, problems, |text| values::duration(text, &BATCH_WITHIN, "1s"));
+        table.set("compress", &mut batch.compress, problems, |text| compression(text).map(Some));
+        table.close(&[], problems);
+        Some(batch)
+    }
+}
+
+fn compression(text: &str) -> Result<Compression, Wrong> {
+    match text {
+        "gzip" => Ok(Compression::Gzip),
+        "zstd" => Ok(Compression::Zstd),
+        other => Err(Wrong::choice(other, &["gzip", "zstd"])),
     }
 }
 

@@ -122,6 +122,7 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
     client_id: c1
     order: live_first
     rate: {messages: 200/s, bytes: 64KiB/s}
+    batch: {max: 50, within: 2s, compress: gzip}
     username: 0012
     password: {file: secrets/cloud}
     forward: [serialgate/#, sensors/+/temp]
@@ -138,6 +139,7 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
         password: Some(Secret::File("/etc/serialgate/secrets/cloud".into())),
         order: Order::LiveFirst,
         rate: Rate { messages: Some(200), bytes: Some(65_536) },
+        batch: Some(Batch { max: 50, within: Duration::from_secs(2), compress: Some(Compression::Gzip) }),
         forward: Some(vec!["serialgate/#".into(), "sensors/+/temp".into()]),
     };
     let spare = Bridge {
@@ -547,6 +549,27 @@ mod wrong {
 
         bridges: [{name: a, url: 'mqtt://h', rate: [1/s]}]
         s.yaml:1:44: rate: here stands a list, not a single value; write one value
+        ");
+    }
+
+    #[test]
+    fn batches() {
+        let batches = ["100", "", "{max: 1}", "{max: 5, within: 5, compress: gz, size: 1KiB}"];
+        let texts = batches.map(|batch| format!("bridges: [{{name: a, url: 'mqtt://h', batch: {batch}}}]\n"));
+        assert_snapshot!(all(&texts.each_ref().map(String::as_str)), @r"
+        bridges: [{name: a, url: 'mqtt://h', batch: 100}]
+        s.yaml:1:45: batch: a batch is a group of keys; write for example `batch: {max: 100, within: 1s}`
+
+        bridges: [{name: a, url: 'mqtt://h', batch: }]
+        s.yaml:1:43: batch: a batch is a group of keys; write for example `batch: {max: 100, within: 1s}`
+
+        bridges: [{name: a, url: 'mqtt://h', batch: {max: 1}}]
+        s.yaml:1:51: max: `1` is out of range; write a number from 2 to 1000
+
+        bridges: [{name: a, url: 'mqtt://h', batch: {max: 5, within: 5, compress: gz, size: 1KiB}}]
+        s.yaml:1:62: within: `5` has no unit; write a whole number and one of ms, s, min, h, d, such as `1s`
+        s.yaml:1:75: compress: there is no `gz`; did you mean `gzip`?
+        s.yaml:1:79: a batch has no key `size`; the keys here are `max`, `within` and `compress`
         ");
     }
 

@@ -85,6 +85,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("bridge", Layer::Part),
     ("bridge::aliases", Layer::Pure),
     ("bridge::alive", Layer::Pure),
+    ("bridge::batch", Layer::Pure),
     ("bridge::eta", Layer::Pure),
     ("bridge::flights", Layer::Pure),
     ("bridge::lost", Layer::Pure),

@@ -11,6 +11,7 @@ use crate::queue::Taken;
 
 use super::super::aliases::{Aliases, Name};
 use super::super::alive::Alive;
+use super::super::batch::Rows;
 use super::super::flights::{Flights, Outcome, Verdict, What};
 use super::super::words::Words;
 use super::{WINDOW, WINDOW_V3};
@@ -158,8 +159,10 @@ impl Open {
                 self.keep(what);
                 Some(Outcome::TooMuch(reason))
             }
-            (What::Row(row), Verdict::Taken) => Some(Outcome::Delivered(row)),
-            (What::Row(row), Verdict::Never) => Some(Outcome::RowRefused(row, reason)),
+            (What::Rows(rows), Verdict::Taken) => Some(Outcome::Delivered(rows)),
+            (What::Rows(rows), Verdict::Never) => {
+                self.keep_halves(rows).err().map(|row| Outcome::RowRefused(row, reason))
+            }
             (What::Word(subject, word), verdict) => {
                 self.words.finished(&subject);
                 (verdict == Verdict::Never).then_some(Outcome::WordRefused(word.topic, reason))
@@ -167,19 +170,30 @@ impl Open {
         }
     }
 
+    /// Keeps the rows of a message that did not get through, to be sent in two.
+    ///
+    /// # Errors
+    /// It was one row only: it is given back.
+    pub(super) fn keep_halves(&mut self, rows: Rows) -> Result<(), Taken> {
+        let (first, second) = rows.split()?;
+        self.flights.keep(first);
+        self.flights.keep(second);
+        Ok(())
+    }
+
     fn keep(&mut self, what: What) {
         match what {
-            What::Row(row) => self.flights.keep(row),
+            What::Rows(rows) => self.flights.keep(rows),
             What::Word(subject, word) => self.words.again(&subject, word),
         }
     }
 
     /// The connection is gone: the rows that the broker may have, in order, each with the bytes of
     /// its payload.
-    pub(super) fn end(self) -> Vec<(Taken, usize)> {
+    pub(super) fn end(self) -> Vec<(Rows, usize)> {
         let unwritten = self.unwritten.into_iter().map(|what| (what, 0));
         let rows = self.flights.end().into_iter().chain(unwritten).filter_map(|(what, bytes)| match what {
-            What::Row(row) => Some((row, bytes)),
+            What::Rows(rows) => Some((rows, bytes)),
             What::Word(..) => None,
         });
         rows.collect()
