@@ -21,6 +21,7 @@ mod aliases;
 mod alive;
 mod batch;
 mod compress;
+mod end;
 mod eta;
 mod feed;
 mod flights;
@@ -28,6 +29,7 @@ mod hello;
 mod link;
 mod lost;
 mod pace;
+mod probe;
 mod report;
 mod session;
 mod version;
@@ -36,11 +38,13 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use self::probe::{Accepted, ProbeError, Seen, probe};
+
 use std::fmt::Display;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::config;
@@ -50,12 +54,13 @@ use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
-use crate::topic::{Forward, OFFLINE, Subject, Topics};
+use crate::topic::{Forward, Subject, Topics};
+use crate::transport::Dialer;
 
 use self::batch::Batches;
 use self::flights::Outcome;
 use self::hello::Hello;
-use self::link::{Connection, Dialer, Failure};
+use self::link::{Connection, Failure, Passwords};
 use self::lost::{Lost, Words as ReasonWords};
 use self::pace::Pace;
 use self::report::Report;
@@ -94,6 +99,7 @@ pub struct Bridge {
     forward: Forward,
     handles: Handles,
     report: Report,
+    passwords: Passwords,
     dialer: Dialer,
     backoff: Backoff,
     pace: Pace,
@@ -136,7 +142,8 @@ impl Bridge {
             hello: Hello::new(&config, gateway, &handles.topics),
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
-            dialer: Dialer::new(&config.host, config.port),
+            passwords: Passwords::new(config.password.clone()),
+            dialer: Dialer::new(config.endpoint.clone()),
             backoff: Backoff::default(),
             pace: Pace::new(config.rate.messages, config.rate.bytes),
             batch_max: config.batch.map_or(1, |batch| batch.max),
@@ -175,7 +182,7 @@ impl Bridge {
         match self.open().await {
             Ok(connection) => self.connected(connection),
             Err(failure) => {
-                if let Failure::Lost(why) = &failure {
+                if let Failure::Lost(why, _) = &failure {
                     self.hello.refused(why);
                 }
                 let reason = failure.to_string();
@@ -186,9 +193,9 @@ impl Bridge {
     }
 
     async fn open(&mut self) -> Result<Connection, Failure> {
-        let password = self.config.password.as_ref().map(config::Secret::read).transpose()?;
-        let stream = self.dialer.dial().await?;
-        Connection::open(stream, self.hello.connect(password)).await
+        let (password, renew_at) = self.passwords.read().await?;
+        let stream = self.dialer.dial(|_| {}).await?;
+        Connection::open(stream, self.hello.connect(password), renew_at).await
     }
 
     fn connected(&mut self, connection: Connection) -> State {
@@ -235,6 +242,7 @@ impl Bridge {
         let (mut told, mut outcomes) = (0, Vec::new());
         let within = self.config.batch.map_or(Duration::ZERO, |batch| batch.within);
         let mut batches = Batches::new(self.batch_max, within);
+        let renew_at = connection.renew_at;
         loop {
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
@@ -250,9 +258,10 @@ impl Bridge {
                     self.farewell(*connection).await;
                     return None;
                 }
+                () = link::until(renew_at) => return Some(self.renew(*connection).await),
                 turned = connection.turn(&mut outcomes) => turned,
                 () = self.handles.outlet.ready(), if room && next.is_none() => Ok(()),
-                () = until(wake), if room && wake.is_some() => Ok(()),
+                () = link::until(wake.map(Into::into)), if room => Ok(()),
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
                 _ = pulse.tick() => Ok(()),
@@ -317,7 +326,7 @@ impl Bridge {
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
         let in_flight = connection.session.end();
-        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) = failure {
+        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _), _) = failure {
             // The broker has a limit that it did not tell; the largest row is certainly over it.
             match in_flight.iter().max_by_key(|(_, bytes)| *bytes).map(|(rows, _)| rows) {
                 Some(rows) if rows.count() > 1 => self.batch_max = rows.count() / 2,
@@ -326,11 +335,11 @@ impl Bridge {
                 }
             }
         }
-        let in_flight = in_flight.iter().flat_map(|(rows, _)| rows.iter());
-        let duplicates_possible = in_flight.filter(|row| row.body.counts()).count() as u64;
+        let duplicates_possible = batch::readings_in(&in_flight);
         self.handles.outlet.rewind();
         let (mut reason, now) = (failure.to_string(), Instant::now().into_std());
-        if let Failure::Lost(Lost::Disconnected(Reason::RATE_TOO_HIGH | Reason::RECEIVE_MAXIMUM, _)) = failure
+        if let Failure::Lost(Lost::Disconnected(Reason::RATE_TOO_HIGH | Reason::RECEIVE_MAXIMUM, _), _) =
+            failure
         {
             reason =
                 format!("{reason}; sending at {} from now on", report::per_second(self.pace.refused(now)));
@@ -344,35 +353,5 @@ impl Bridge {
     fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
         self.handles.outlet.refused(row.position, &row.body);
         self.report.dead_letter(&render::topic(&row.body, &self.handles.topics), reason);
-    }
-
-    // === The end ===
-
-    /// What is not acknowledged by the end stays in the queue.
-    async fn farewell(&mut self, mut connection: Connection) {
-        let until = Instant::now() + FINISH_WITHIN;
-        let mut outcomes = Vec::new();
-        while connection.session.in_flight() > 0 {
-            let turned = tokio::time::timeout_at(until, connection.turn(&mut outcomes)).await;
-            self.settle(&mut outcomes);
-            match turned {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
-                Err(_) => break,
-            }
-        }
-        connection.session.say_goodbye(&self.handles.topics.of(&Subject::Gateway), OFFLINE);
-        // Either the broker closes, or we have waited long enough.
-        let _ = timeout(CLOSE_WITHIN, connection.close(&mut outcomes)).await;
-        self.settle(&mut outcomes);
-        self.pulse(None);
-        tracing::info!(bridge = %self.config.name, "bridge closed");
-    }
-}
-
-/// Sleeps until `moment`, if there is one.
-async fn until(moment: Option<std::time::Instant>) {
-    if let Some(moment) = moment {
-        sleep_until(moment.into()).await;
     }
 }

@@ -11,7 +11,7 @@
 //! This is the hot path: everything is written straight into one buffer.
 
 mod meta;
-mod time;
+pub mod time;
 
 use std::borrow::Cow;
 use std::collections::HashSet;

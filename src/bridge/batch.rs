@@ -64,6 +64,11 @@ impl Rows {
     }
 }
 
+/// How many readings and messages there are in what was in flight.
+pub(super) fn readings_in(in_flight: &[(Rows, usize)]) -> u64 {
+    in_flight.iter().flat_map(|(rows, _)| rows.iter()).filter(|row| row.body.counts()).count() as u64
+}
+
 /// What was taken from the queue and is not sent yet.
 #[derive(Debug)]
 pub(super) struct Batches {

@@ -74,6 +74,14 @@ impl Report {
         status.duplicates_possible += duplicates_possible;
     }
 
+    /// The connection was ended by us, to begin a new one; as many readings may arrive twice.
+    pub(super) fn renewing(&mut self, duplicates_possible: u64) {
+        tracing::info!(bridge = %self.name, duplicates_possible, "bridge connects again with a new token");
+        let mut status = self.cell.lock();
+        status.in_flight = 0;
+        status.duplicates_possible += duplicates_possible;
+    }
+
     /// An attempt failed. Only a reason that was not told yet is logged.
     pub(super) fn failed(&mut self, reason: &str) {
         if self.failed_for.as_deref() == Some(reason) {

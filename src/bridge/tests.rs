@@ -3,6 +3,7 @@
 mod batch;
 mod expiry;
 mod pace;
+mod renewal;
 
 use std::sync::Mutex;
 
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::*;
 use crate::mqtt::codec::Codec;
@@ -52,8 +54,7 @@ impl Rig {
     ) -> Self {
         let mut config = config::Bridge {
             name: "cloud".into(),
-            host: "127.0.0.1".into(),
-            port: listener.local_addr().unwrap().port(),
+            endpoint: config::Endpoint::tcp(listener.local_addr().unwrap()),
             ..config::Bridge::default()
         };
         change(&mut config);
@@ -220,7 +221,7 @@ async fn the_first_packet_is_as_the_design_says() {
     std::io::Write::write_all(&mut secret, b"hunter2\n").unwrap();
     let rig = Rig::with(TcpListener::bind("127.0.0.1:0").await.unwrap(), |config| {
         config.username = Some("greenhouse".into());
-        config.password = Some(config::Secret::File(secret.path().into()));
+        config.password = Some(config::Password::Plain(config::Secret::File(secret.path().into())));
     });
     let (_broker, connect) = rig.accept().await;
     assert_eq!((connect.version, connect.clean_start, connect.keep_alive_s), (Version::V5, true, 30));

@@ -3,7 +3,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::reading::{Epoch, GapReason, Properties, Stamp};
+use crate::reading::{Epoch, GapReason, Properties, Stamp, Uid};
 
 /// 2026-01-01T00:00:00.123Z
 const WALL: Wall = Wall { unix_us: 1_767_225_600_123_000, estimated: false };
