@@ -32,6 +32,7 @@ mod pace;
 mod probe;
 mod report;
 mod session;
+mod takeover;
 mod version;
 mod words;
 
@@ -65,6 +66,7 @@ use self::lost::{Lost, Words as ReasonWords};
 use self::pace::Pace;
 use self::report::Report;
 use self::session::Session;
+use self::takeover::Takeover;
 use self::words::Word;
 
 /// Retained words read at a time.
@@ -100,6 +102,7 @@ pub struct Bridge {
     handles: Handles,
     report: Report,
     passwords: Passwords,
+    takeover: Takeover,
     dialer: Dialer,
     backoff: Backoff,
     pace: Pace,
@@ -138,8 +141,10 @@ impl Bridge {
     #[must_use]
     pub fn new(config: config::Bridge, gateway: &str, handles: Handles) -> Self {
         let cell = handles.status.clone();
+        let hello = Hello::new(&config, gateway, &handles.topics);
         Self {
-            hello: Hello::new(&config, gateway, &handles.topics),
+            takeover: Takeover::new(hello.client_id()),
+            hello,
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
             passwords: Passwords::new(config.password.clone()),
@@ -297,6 +302,7 @@ impl Bridge {
         for outcome in outcomes.drain(..) {
             match outcome {
                 Outcome::Delivered(rows) => {
+                    self.report.worked();
                     for row in rows.iter() {
                         self.handles.outlet.done(row.position);
                         delivered += u64::from(row.body.counts());
@@ -337,14 +343,16 @@ impl Bridge {
         }
         let duplicates_possible = batch::readings_in(&in_flight);
         self.handles.outlet.rewind();
-        let (mut reason, now) = (failure.to_string(), Instant::now().into_std());
-        if let Failure::Lost(Lost::Disconnected(Reason::RATE_TOO_HIGH | Reason::RECEIVE_MAXIMUM, _), _) =
-            failure
-        {
-            reason =
-                format!("{reason}; sending at {} from now on", report::per_second(self.pace.refused(now)));
+        let now = Instant::now().into_std();
+        let why = if let Failure::Lost(why, _) = failure { Some(why) } else { None };
+        let rival = self.takeover.ended(why, self.report.life(now));
+        let rivalled = rival.is_some();
+        let mut reason = rival.unwrap_or_else(|| failure.to_string());
+        if let Some(Lost::Disconnected(Reason::RATE_TOO_HIGH | Reason::RECEIVE_MAXIMUM, _)) = why {
+            let rate = report::per_second(self.pace.refused(now));
+            reason = format!("{reason}; sending at {rate} from now on");
         }
-        self.report.lost(&reason, duplicates_possible, now);
+        self.report.lost(&reason, rivalled, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
     }

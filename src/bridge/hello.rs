@@ -46,9 +46,9 @@ impl Hello {
         self
     }
 
-    /// The client id.
-    pub(super) fn client_id(&self) -> &str {
-        &self.client_id
+    /// The client id that it says.
+    pub(super) fn client_id(&self) -> Arc<str> {
+        Arc::clone(&self.client_id)
     }
 
     /// The next CONNECT. The session begins clean: what is to be sent is in the queue.

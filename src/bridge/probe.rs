@@ -68,7 +68,7 @@ pub async fn probe(
     let mut connection = connect(config, &mut hello, &mut seen).await.map_err(|failure| ProbeError {
         step: step(&failure),
         reason: failure.to_string(),
-        refused_as: matches!(failure, Failure::Lost(..)).then(|| hello.client_id().to_owned()),
+        refused_as: matches!(failure, Failure::Lost(..)).then(|| hello.client_id().to_string()),
     })?;
     let answered = async {
         connection.session.ping(Instant::now().into_std()).map_err(Lost::from)?;
@@ -118,7 +118,7 @@ async fn connect(
         match Connection::open(stream, hello.connect(password.clone()), None).await {
             Ok(connection) => {
                 if let Some(answer) = connection.session.answer().cloned() {
-                    let client_id = hello.client_id().to_owned();
+                    let client_id = hello.client_id().to_string();
                     seen(Seen::Accepted(Box::new(Accepted { client_id, version, answer })));
                 }
                 return Ok(connection);

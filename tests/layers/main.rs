@@ -92,6 +92,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("bridge::lost", Layer::Pure),
     ("bridge::pace", Layer::Pure),
     ("bridge::session", Layer::Pure),
+    ("bridge::takeover", Layer::Pure),
     ("bridge::version", Layer::Pure),
     ("bridge::words", Layer::Pure),
     ("sim", Layer::Part),
