@@ -256,8 +256,9 @@ impl Bridge {
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
             let room = connection.session.room() > 0;
-            let next = self.pace.next(Instant::now().into_std());
-            let wake = next.or(batches.due());
+            let now = Instant::now().into_std();
+            let next = self.pace.next(now);
+            let wake = next.or(batches.due(now));
             let turned = tokio::select! {
                 () = &mut stop => {
                     self.farewell(*connection).await;

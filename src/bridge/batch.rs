@@ -130,9 +130,10 @@ impl Batches {
         Some(rows)
     }
 
-    /// When [`Batches::next`] gives something that it does not give yet.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.open.front().map(|batch| batch.due)
+    /// When [`Batches::next`] gives something: perhaps now.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let ready = self.held >= HELD_MAX || self.open.iter().any(|batch| batch.is_ready(self.max, now));
+        if ready { Some(now) } else { self.open.front().map(|batch| batch.due) }
     }
 }
 
@@ -176,13 +177,14 @@ mod tests {
             batches.add(row(position, device), now + SECOND * u32::try_from(position).unwrap() / 10);
         }
         let next = |batches: &mut Batches, now| batches.next(now).as_ref().map(positions);
+        assert_eq!(batches.due(now), Some(now));
         assert_eq!(next(&mut batches, now), Some(vec![0, 3, 4]));
         assert_eq!(next(&mut batches, now), Some(vec![2]));
         assert_eq!(next(&mut batches, now), None);
-        assert_eq!(batches.due(), Some(now + SECOND * 11 / 10));
+        assert_eq!(batches.due(now), Some(now + SECOND * 11 / 10));
         assert_eq!(next(&mut batches, now + SECOND * 11 / 10), Some(vec![1]));
         assert_eq!(next(&mut batches, now + SECOND * 3 / 2), Some(vec![5]));
-        assert_eq!((batches.due(), batches.held), (None, 0));
+        assert_eq!((batches.due(now), batches.held), (None, 0));
     }
 
     #[test]
@@ -230,7 +232,7 @@ mod tests {
             for (position, (device, wait)) in steps.iter().enumerate() {
                 now += Duration::from_millis(*wait);
                 batches.add(row(position as u64, *device), now);
-                prop_assert!(batches.due().is_none_or(|due| now < due + SECOND));
+                prop_assert!(batches.due(now).is_some_and(|due| (now..=now + SECOND).contains(&due)));
                 while let Some(rows) = batches.next(now) {
                     prop_assert!(rows.count() <= max);
                     out.push(rows);

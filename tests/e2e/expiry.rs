@@ -32,7 +32,7 @@ fn subscriber(port: u16, more: &[&str]) -> String {
         "-q",
         "1",
     ]);
-    command.args(["-D", "connect", "session-expiry-interval", "3600", "-t", "sensors/#", "-W", "50"]);
+    command.args(["-t", "sensors/#", "-W", "50"]);
     let output = command.args(more).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()

@@ -66,3 +66,17 @@ async fn words_and_readings_share_a_rate() {
     assert!(start.elapsed() > Duration::from_millis(1600), "{:?}", start.elapsed());
     assert!(words >= 10 && readings >= 10, "{words} words and {readings} readings");
 }
+
+#[tokio::test]
+async fn the_backlogs_end_is_foreseen_from_the_rate() {
+    let rig = Rig::with(TcpListener::bind("127.0.0.1:0").await.unwrap(), |config| {
+        config.rate.messages = Some(100);
+    });
+    rig.push(1000, 10);
+    let mut broker = rig.open(accepted()).await;
+    broker.ack_through(399).await;
+    let status = rig.status.lock().clone();
+    let eta = status.eta_s.unwrap();
+    let expected = status.backlog.div_ceil(100);
+    assert!(eta.abs_diff(expected) <= 2, "{eta} s for {} readings at 100/s", status.backlog);
+}
