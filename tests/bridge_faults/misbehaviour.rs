@@ -116,7 +116,12 @@ fn cases() -> Vec<Case> {
                 2,
             )
         },
-        Case::acks("is over its quota for a while", Acks::NotNow(Reason::QUOTA, 3), None, 1),
+        Case::acks(
+            "is over its quota for a while",
+            Acks::NotNow(Reason::QUOTA, 3),
+            Some("the broker says quota exceeded (0x97); sending at "),
+            1,
+        ),
         Case {
             refuses: Refuses::Device,
             ..Case::acks(
