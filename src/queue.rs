@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::{Clock, boottime_us};
 use crate::mqtt::packet::{Publish, Qos};
-use crate::reading::{Body, Message, MessageId, Properties, Uid};
+use crate::reading::{Body, Expiry, Message, MessageId, Properties, Uid};
 use crate::status;
 use crate::topic::{Forward, Topics};
 
@@ -224,6 +224,7 @@ impl Queue {
             qos: publish.qos as u8,
             retain: publish.retain,
             properties: publish.properties.clone(),
+            expiry: publish.expiry_s.map(|after_s| Expiry { since: self.clock().now(), after_s }),
         });
         if publish.qos == Qos::AtMostOnce {
             self.push(body);

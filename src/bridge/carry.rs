@@ -9,9 +9,9 @@
 
 use crate::mqtt::packet::{Ack, ConnAck, Connect, Packet, PacketId, Qos, Version};
 use crate::mqtt::session::Incoming;
-use crate::queue::Taken;
 use crate::topic::Routes;
 
+use super::batch::Rows;
 use super::flights::{Flights, HIGHEST_ID, What};
 
 /// After so many connections without a single acknowledgement the rows in flight go back to the
@@ -51,19 +51,19 @@ pub(super) struct Ended {
     /// What we know of the session.
     pub(super) memory: Memory,
     /// What becomes of the rows in flight.
-    pub(super) rows: Rows,
+    pub(super) left: Left,
 }
 
 /// What becomes of the rows that were in flight.
 #[derive(Debug, PartialEq)]
-pub(super) enum Rows {
+pub(super) enum Left {
     /// They are taken from the queue again: these the broker may have, in order, each with the bytes
     /// of its payload.
-    Back(Vec<(Taken, usize)>),
+    Back(Vec<(Rows, usize)>),
     /// They stay with the session; these are sent again with QoS 1.
     Stay {
         /// Which.
-        unsure: Vec<Taken>,
+        unsure: Vec<Rows>,
     },
 }
 
@@ -95,7 +95,7 @@ pub(super) struct Begin {
     pub(super) first: Vec<Packet>,
     /// The rows in flight of the session that we remembered, where the broker does not: back to the
     /// queue with them.
-    pub(super) stranded: Option<Vec<Taken>>,
+    pub(super) stranded: Option<Vec<Rows>>,
 }
 
 /// The session after CONNACK: the one that we remember, or a new one.
@@ -131,9 +131,9 @@ fn release_all() -> Vec<Packet> {
 }
 
 /// The rows among what was in flight.
-fn rows(flights: Flights) -> Vec<Taken> {
+fn rows(flights: Flights) -> Vec<Rows> {
     let rows = flights.end().into_iter().filter_map(|(what, _)| match what {
-        What::Row(row) => Some(row),
+        What::Rows(rows) => Some(rows),
         What::Word(..) => None,
     });
     rows.collect()

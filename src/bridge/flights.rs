@@ -11,12 +11,13 @@ use crate::queue::Taken;
 use crate::queue::acks::Due;
 use crate::topic::Subject;
 
+use super::batch::Rows;
 use super::subscribe;
 use super::words::Word;
 
 /// Payload bytes in flight at most, one message more or less.
 const WINDOW_BYTES: usize = 1024 * 1024;
-/// First and longest pause after the broker would not take a message now, but perhaps later.
+/// First and longest pause after the broker could not take a message now, but perhaps later.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 
 /// Highest packet id of our messages in a session that outlives its connections. After a restart all
@@ -26,8 +27,8 @@ pub(super) const HIGHEST_ID: PacketId = PacketId::new(1024).unwrap();
 /// Something in flight.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum What {
-    /// A row of the queue.
-    Row(Taken),
+    /// Rows of the queue.
+    Rows(Rows),
     /// A retained word.
     Word(Subject, Word),
 }
@@ -39,6 +40,8 @@ pub(super) enum Verdict {
     Taken,
     /// The broker does not take it now.
     NotNow,
+    /// The broker takes no more so fast.
+    TooMuch,
     /// The broker will never take it.
     Never,
 }
@@ -49,7 +52,8 @@ impl From<Reason> for Verdict {
         const IMPLEMENTATION_ERROR: Reason = Reason(0x83);
         const ID_IN_USE: Reason = Reason(0x91);
         match reason {
-            Reason::FAILED | IMPLEMENTATION_ERROR | ID_IN_USE | Reason::QUOTA => Self::NotNow,
+            Reason::FAILED | IMPLEMENTATION_ERROR | ID_IN_USE => Self::NotNow,
+            Reason::QUOTA => Self::TooMuch,
             reason if reason.is_failure() => Self::Never,
             _ => Self::Taken,
         }
@@ -59,8 +63,8 @@ impl From<Reason> for Verdict {
 /// What became of something that was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
-    /// The row is in the cloud.
-    Delivered(Taken),
+    /// The rows are in the cloud.
+    Delivered(Rows),
     /// The broker will never take the row.
     RowRefused(Taken, Reason),
     /// The broker will never take what was said on this topic.
@@ -73,6 +77,8 @@ pub(super) enum Outcome {
     Released(PacketId),
     /// The cloud answered to subscriptions.
     Subscribed(Vec<subscribe::Answer>),
+    /// The broker takes no more so fast; what it refused will be sent again.
+    TooMuch(Reason),
 }
 
 /// A message that cannot be sent on this connection, nor on the next: too large for the broker, or
@@ -84,7 +90,10 @@ pub(super) struct Unsendable<T>(pub(super) T, pub(super) CodecError);
 #[derive(Debug)]
 struct Flight {
     what: What,
+    /// Of its payload.
     bytes: usize,
+    /// [`Flights::slowed`] when it was sent.
+    slowed: u32,
     /// What to send again, word for word, where the session outlives the connection.
     copy: Option<Box<Publish>>,
 }
@@ -115,7 +124,9 @@ pub(super) struct Flights {
     bytes: usize,
     paused: Option<Instant>,
     next_pause: Duration,
-    again: BTreeMap<u64, Taken>,
+    /// Which refusal it was that last slowed us down: what was sent before it says nothing new.
+    slowed: u32,
+    again: BTreeMap<u64, Rows>,
 }
 
 impl Flights {
@@ -132,6 +143,7 @@ impl Flights {
             bytes: 0,
             paused: None,
             next_pause: PAUSE.0,
+            slowed: 0,
             again: BTreeMap::new(),
         }
     }
@@ -159,7 +171,7 @@ impl Flights {
     pub(super) fn launch(&mut self, what: What, publish: &Publish) -> Result<PacketId, What> {
         let bytes = publish.payload.len();
         let copy = self.outlives.then(|| Box::new(publish.clone()));
-        let flight = Flight { what, bytes, copy };
+        let flight = Flight { what, bytes, slowed: self.slowed, copy };
         let id = self.outgoing.send(flight, publish.qos).map_err(|flight| flight.what)?;
         self.bytes += bytes;
         Ok(id)
@@ -178,10 +190,12 @@ impl Flights {
     }
 
     /// Takes a PUBACK. `None` where nothing with that id was in flight. After
-    /// [`Verdict::NotNow`] there is no room for a while.
+    /// [`Verdict::NotNow`] there is no room for a while. [`Verdict::TooMuch`] comes once for all that
+    /// was sent before it.
     pub(super) fn land(&mut self, ack: Ack, now: Instant) -> Option<(What, Verdict)> {
         let flight = self.outgoing.puback(ack.id)?;
-        Some((self.arrived(flight), self.judge(ack.reason, now)))
+        let slowed = flight.slowed;
+        Some((self.arrived(flight), self.judge(ack.reason, slowed, now)))
     }
 
     /// Takes a PUBREC.
@@ -195,9 +209,10 @@ impl Flights {
                 Answer::Release(Ack::ok(ack.id))
             }
             Recorded::Refused(flight) => {
+                let slowed = flight.as_ref().map_or(self.slowed, |flight| flight.slowed);
                 let what = flight.map(|flight| self.arrived(flight));
                 match what.or_else(|| self.recorded.remove(&ack.id)) {
-                    Some(what) => Answer::Over(what, self.judge(ack.reason, now)),
+                    Some(what) => Answer::Over(what, self.judge(ack.reason, slowed, now)),
                     None => Answer::Nothing,
                 }
             }
@@ -215,11 +230,14 @@ impl Flights {
         self.recorded.remove(&id)
     }
 
-    fn judge(&mut self, reason: Reason, now: Instant) -> Verdict {
-        let verdict = Verdict::from(reason);
+    /// `slowed` is [`Flights::slowed`] when the message was sent.
+    fn judge(&mut self, reason: Reason, slowed: u32, now: Instant) -> Verdict {
+        let mut verdict = Verdict::from(reason);
         match verdict {
             Verdict::Taken => self.next_pause = PAUSE.0,
             Verdict::NotNow => self.pause(now),
+            Verdict::TooMuch if slowed == self.slowed => self.slowed += 1,
+            Verdict::TooMuch => verdict = Verdict::NotNow,
             Verdict::Never => {}
         }
         verdict
@@ -243,25 +261,25 @@ impl Flights {
         self.paused = self.paused.filter(|until| *until > now);
     }
 
-    /// Keeps a row that is to be sent again.
-    pub(super) fn keep(&mut self, row: Taken) {
-        self.again.insert(row.position, row);
+    /// Keeps rows that are to be sent again, in one message.
+    pub(super) fn keep(&mut self, rows: Rows) {
+        self.again.insert(rows.first().position, rows);
     }
 
-    /// The first `max` of the rows that were [kept](Self::keep), by position.
-    pub(super) fn take_kept(&mut self, max: usize) -> Vec<Taken> {
-        std::iter::from_fn(|| self.again.pop_first().map(|(_, row)| row)).take(max).collect()
+    /// The first of the rows that were [kept](Self::keep), by position.
+    pub(super) fn take_kept(&mut self) -> Option<Rows> {
+        self.again.pop_first().map(|(_, rows)| rows)
     }
 
     /// The connection is gone and the session is not: retained words are forgotten, the newest will
     /// come again. `unwritten` was sent with QoS 0 and may not have left.
     pub(super) fn disconnected(&mut self, unwritten: Vec<What>) {
-        self.outgoing.retain(|flight| matches!(flight.what, What::Row(_)));
+        self.outgoing.retain(|flight| matches!(flight.what, What::Rows(_)));
         self.bytes = self.outgoing.iter().map(|flight| flight.bytes).sum();
-        self.recorded.retain(|_, what| matches!(what, What::Row(_)));
+        self.recorded.retain(|_, what| matches!(what, What::Rows(_)));
         for what in unwritten {
-            if let What::Row(row) = what {
-                self.keep(row);
+            if let What::Rows(rows) = what {
+                self.keep(rows);
             }
         }
     }
@@ -295,12 +313,12 @@ impl Flights {
         }
     }
 
-    /// Rows that may arrive twice because they are sent again with QoS 1.
-    pub(super) fn unsure(&self) -> impl Iterator<Item = &Taken> {
+    /// Messages that may arrive twice because they are sent again with QoS 1.
+    pub(super) fn unsure(&self) -> impl Iterator<Item = &Rows> {
         let is_unsure =
             |flight: &&Flight| flight.copy.as_ref().is_some_and(|copy| copy.qos == Qos::AtLeastOnce);
         self.outgoing.iter().filter(is_unsure).filter_map(|flight| match &flight.what {
-            What::Row(row) => Some(row),
+            What::Rows(rows) => Some(rows),
             What::Word(..) => None,
         })
     }

@@ -1,13 +1,16 @@
 //! What a bridge does with the session at the broker, and with what that sends.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
+use crate::config;
 use crate::mqtt::packet::{Publish, Reason, Version};
-use crate::queue::Taken;
 use crate::queue::acks::Due;
 
 use super::Bridge;
-use super::carry::{Ended, Rows};
+use super::batch::{Batches, readings_in};
+use super::carry::{Ended, Left};
 use super::flights::Outcome;
 use super::link::{Connection, Failure};
 use super::lost::Words;
@@ -34,8 +37,12 @@ impl Bridge {
             self.receiver.forget();
         }
         if let Some(rows) = stranded {
-            self.handles.outlet.rewind();
-            self.report.duplicates_possible(rows.iter().filter(|row| row.body.counts()).count() as u64);
+            self.rewind();
+            self.report.duplicates_possible(readings_in(&rows));
+        }
+        let sent_again = connection.session.output().len();
+        if sent_again > 0 {
+            self.pace.sent(sent_again, now);
         }
         connection.take_rest(outcomes)
     }
@@ -57,7 +64,10 @@ impl Bridge {
             Outcome::ReceivedAgain(id, was_acknowledged) => self.receiver.again(id, was_acknowledged),
             Outcome::Released(id) => self.receiver.released(id),
             Outcome::Subscribed(answers) => self.subscribed(&answers),
-            Outcome::Delivered(_) | Outcome::RowRefused(..) | Outcome::WordRefused(..) => {}
+            Outcome::Delivered(_)
+            | Outcome::RowRefused(..)
+            | Outcome::WordRefused(..)
+            | Outcome::TooMuch(_) => {}
         }
     }
 
@@ -83,20 +93,33 @@ impl Bridge {
     pub(super) fn put_down(&mut self, mut session: Session, too_large: Option<Reason>) -> u64 {
         self.receiver.disconnected();
         self.refuse_left(&mut session);
-        let Ended { memory, rows } = session.end(too_large.is_none());
+        let Ended { memory, left } = session.end(too_large.is_none());
         self.memory = memory;
-        let counts = |row: &&Taken| row.body.counts();
-        match rows {
-            Rows::Stay { unsure } => unsure.iter().filter(counts).count() as u64,
-            Rows::Back(in_flight) => {
-                // The broker has a limit that it did not tell; the largest row is certainly over it.
-                let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
-                if let (Some(reason), Some((row, _))) = (too_large, largest) {
-                    self.give_up(row, &Words(reason));
+        match left {
+            // So does what waits for its batch.
+            Left::Stay { unsure } => readings_in(&unsure),
+            Left::Back(in_flight) => {
+                // The broker has a limit that it did not tell; the largest message is certainly over it.
+                let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes).map(|(rows, _)| rows);
+                match (too_large, largest) {
+                    (Some(_), Some(rows)) if rows.count() > 1 => self.batch_max = rows.count() / 2,
+                    (Some(reason), Some(rows)) => self.give_up(rows.first(), &Words(reason)),
+                    _ => {}
                 }
-                self.handles.outlet.rewind();
-                in_flight.iter().map(|(row, _)| row).filter(counts).count() as u64
+                self.rewind();
+                readings_in(in_flight.iter().map(|(rows, _)| rows))
             }
         }
     }
+
+    /// Everything that is not done is taken from the queue again.
+    fn rewind(&mut self) {
+        self.handles.outlet.rewind();
+        self.batches = batches(&self.config, self.batch_max);
+    }
+}
+
+/// Nothing that waits, for messages of at most `max` rows.
+pub(super) fn batches(config: &config::Bridge, max: usize) -> Batches {
+    Batches::new(max, config.batch.map_or(Duration::ZERO, |batch| batch.within))
 }

@@ -27,7 +27,8 @@ use crate::queue::acks::Due;
 use crate::topic::Subject;
 
 use super::alive::{self, ACK_WITHIN, PONG_WITHIN};
-use super::carry::{Ended, Memory, Rows, Terms};
+use super::batch::Rows;
+use super::carry::{Ended, Left, Memory, Terms};
 use super::flights::{Outcome, Unsendable, What};
 use super::lost::Lost;
 use super::words::Word;
@@ -85,7 +86,7 @@ impl Session {
     /// Goes on with what is remembered of the session, and asks for messages; to be called once, when
     /// the broker has accepted us. Gives the rows that were in flight in a session that the broker has
     /// forgotten: they are to be taken from the queue again.
-    pub(super) fn resume(&mut self, memory: Memory, terms: &Terms, now: Instant) -> Option<Vec<Taken>> {
+    pub(super) fn resume(&mut self, memory: Memory, terms: &Terms, now: Instant) -> Option<Vec<Rows>> {
         match &mut self.phase {
             Phase::Handshake { .. } => None,
             Phase::Open(open) => open.resume((&mut self.codec, &mut self.output), memory, terms, now),
@@ -120,25 +121,27 @@ impl Session {
 
     // === Rows ===
 
-    /// The first `max` rows that the broker would not take before and that are to be sent now,
-    /// ahead of others.
-    pub(super) fn take_kept(&mut self, max: usize) -> Vec<Taken> {
-        self.open_mut().map_or_else(Vec::new, |open| open.flights.take_kept(max))
+    /// The first rows that the broker would not take before and that are to be sent now, ahead of
+    /// others.
+    pub(super) fn take_kept(&mut self) -> Option<Rows> {
+        self.open_mut()?.flights.take_kept()
     }
 
-    /// Sends a row as `publish`; there must be [room](Self::room).
+    /// Sends rows as `publish`; there must be [room](Self::room). Where they cannot be sent in one
+    /// message, their halves are [kept](Self::take_kept).
     ///
     /// # Errors
-    /// It can never be sent; it is given back.
-    pub(super) fn send_row(
+    /// There is one row only, and it can never be sent; it is given back.
+    pub(super) fn send_rows(
         &mut self,
-        row: Taken,
+        rows: Rows,
         publish: Publish,
         now: Instant,
     ) -> Result<(), Unsendable<Taken>> {
-        match self.send(What::Row(row), publish, now) {
-            Err((What::Row(row), error)) => Err(Unsendable(row, error)),
-            Ok(()) | Err((What::Word(..), _)) => Ok(()),
+        let Err((What::Rows(rows), error)) = self.send(What::Rows(rows), publish, now) else { return Ok(()) };
+        match self.open_mut() {
+            Some(open) => open.keep_halves(rows).map_err(|row| Unsendable(row, error)),
+            None => rows.split().map(drop).map_err(|row| Unsendable(row, error)),
         }
     }
 
@@ -151,9 +154,10 @@ impl Session {
         }
     }
 
-    /// How many words may be sent before rows are: half of the room, so that neither starves.
-    pub(super) fn words_share(&mut self) -> usize {
-        let room = self.room();
+    /// How many words may be sent before rows are, if `most` may go now: half of the room, so that
+    /// neither starves.
+    pub(super) fn words_share(&mut self, most: usize) -> usize {
+        let room = self.room().min(most);
         self.open_mut().map_or(0, |open| open.words_share(room))
     }
 
@@ -347,7 +351,7 @@ impl Session {
     /// `may_stay` there.
     pub(super) fn end(self, may_stay: bool) -> Ended {
         match self.phase {
-            Phase::Handshake { .. } => Ended { memory: Memory::default(), rows: Rows::Back(Vec::new()) },
+            Phase::Handshake { .. } => Ended { memory: Memory::default(), left: Left::Back(Vec::new()) },
             Phase::Open(open) => open.end(may_stay),
         }
     }

@@ -1,5 +1,8 @@
 //! The bridge against brokers that a test plays packet by packet.
 
+mod batch;
+mod expiry;
+mod pace;
 mod receiving;
 mod renewal;
 
@@ -36,7 +39,7 @@ struct Rig {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     next_seq: Mutex<u64>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Rig {
@@ -45,15 +48,25 @@ impl Rig {
     }
 
     fn with(listener: TcpListener, change: impl FnOnce(&mut config::Bridge)) -> Self {
-        Self::with_local(listener, LocalPublish::new(|_| 0), change)
+        Self::on(tempfile::tempdir().unwrap(), listener, change)
     }
 
+    /// On the queue that lies in `folder`.
+    fn on(
+        folder: tempfile::TempDir,
+        listener: TcpListener,
+        change: impl FnOnce(&mut config::Bridge),
+    ) -> Self {
+        Self::with_local(folder, listener, LocalPublish::new(|_| 0), change)
+    }
+
+    /// With somebody to take what comes from the cloud.
     fn with_local(
+        folder: tempfile::TempDir,
         listener: TcpListener,
         local: LocalPublish,
         change: impl FnOnce(&mut config::Bridge),
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let mut config = config::Bridge {
             name: "cloud".into(),
             endpoint: config::Endpoint::tcp(listener.local_addr().unwrap()),
@@ -87,7 +100,7 @@ impl Rig {
             let _ = stopped.await;
         }));
         let stop = Some(stop);
-        Self { queue, bulletin, status, listener, stop, task, next_seq: Mutex::new(0), _folder: folder }
+        Self { queue, bulletin, status, listener, stop, task, next_seq: Mutex::new(0), folder }
     }
 
     /// Pushes `n` readings, numbered on, each with a text of `bytes`.
@@ -343,6 +356,7 @@ async fn filters_choose_what_is_forwarded() {
         qos: 0,
         retain: true,
         properties: crate::reading::Properties::default(),
+        expiry: None,
     }));
     let mut broker = rig.open(accepted()).await;
     let mut topics = Vec::new();

@@ -17,6 +17,7 @@ pub use self::tls::{Identity, Tls};
 pub use self::url::{Authority, Scheme, Url};
 use super::read::{Problems, Table, Wrong};
 use super::route;
+use super::sending::{Batch, Rate};
 use super::tree::Node;
 use super::values;
 use crate::mqtt::packet::{Qos, Version};
@@ -27,9 +28,6 @@ const MAX_BRIDGES: usize = 16;
 
 /// Longest client id and user name, in bytes; brokers take less than the 65535 of the protocol.
 const MAX_NAME_BYTES: usize = 1024;
-
-/// Keys of later versions.
-const LATER: [&str; 1] = ["rate"];
 
 /// How long a session outlives its connections where something depends on it.
 const SESSION_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -95,6 +93,10 @@ pub struct Bridge {
     pub password: Option<Password>,
     /// In which order it gets what waits.
     pub order: Order,
+    /// The most that it sends.
+    pub rate: Rate,
+    /// How readings go together in one message; `None`: each goes alone.
+    pub batch: Option<Batch>,
     /// What to take from there, in its names.
     pub receive: Routes,
     /// How long the session outlives a connection; `None`: [`Bridge::session_expiry`] decides.
@@ -136,6 +138,8 @@ impl Bridge {
             needs_username(&table, node, problems);
         }
         table.set("order", &mut bridge.order, problems, order);
+        bridge.rate = Rate::read(&mut table, problems);
+        bridge.batch = Batch::read(&mut table, problems);
         let empty = (
             "the list is empty, so this bridge would carry nothing",
             "leave the key out for the gateway's own topics",
@@ -146,7 +150,7 @@ impl Bridge {
         table.set("session_expiry", &mut bridge.session_expiry, problems, |text| {
             values::duration(text, &SESSION_EXPIRIES, "1d").map(Some)
         });
-        table.close(&LATER, problems);
+        table.close(&[], problems);
         Some(bridge)
     }
 

@@ -11,6 +11,7 @@ mod damage;
 mod demo;
 mod disk;
 mod downlink;
+mod expiry;
 mod fault;
 mod hotplug;
 mod input;

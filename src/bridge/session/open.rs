@@ -1,5 +1,6 @@
 //! An accepted connection: what the broker allows, what is in flight, and whether it still lives.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -10,8 +11,10 @@ use crate::mqtt::session::Incoming;
 use crate::queue::Taken;
 use crate::topic::Routes;
 
+use super::super::aliases::{Aliases, Name};
 use super::super::alive::Alive;
-use super::super::carry::{Answered, Begin, Ended, Memory, Rows, Terms, begin, outlives, stay};
+use super::super::batch::Rows;
+use super::super::carry::{Answered, Begin, Ended, Left, Memory, Terms, begin, outlives, stay};
 use super::super::downlink::Downlink;
 use super::super::flights::{Answer, Flights, Outcome, Verdict, What};
 use super::super::lost::Lost;
@@ -27,6 +30,7 @@ pub(super) struct Open {
     pub(super) retain: bool,
     pub(super) flights: Flights,
     pub(super) words: Words,
+    aliases: Aliases,
     /// Where there is one free place, words and rows have it in turn.
     words_turn: bool,
     /// Sent with QoS 0, and not yet taken by the socket.
@@ -58,6 +62,7 @@ impl Open {
             retain: answer.retain_available,
             flights: Flights::new(window, outlives),
             words: Words::default(),
+            aliases: Aliases::new(answer.topic_alias_maximum),
             words_turn: false,
             unwritten: Vec::new(),
             alive: Alive::new(answer.server_keep_alive_s, now),
@@ -77,7 +82,7 @@ impl Open {
         memory: Memory,
         terms: &Terms,
         now: Instant,
-    ) -> Option<Vec<Taken>> {
+    ) -> Option<Vec<Rows>> {
         let window = match self.version {
             Version::V3 if terms.exactly_once => self.window.min(WINDOW_V3_ONCE),
             Version::V3 | Version::V5 => self.window,
@@ -150,7 +155,7 @@ impl Open {
     /// It can never be sent; `what` is given back.
     pub(super) fn send(
         &mut self,
-        (codec, output): (&mut Codec, &mut BytesMut),
+        to: (&mut Codec, &mut BytesMut),
         what: What,
         mut publish: Publish,
         now: Instant,
@@ -158,7 +163,7 @@ impl Open {
         publish.qos = publish.qos.min(self.qos);
         publish.retain &= self.retain;
         if publish.qos == Qos::AtMostOnce {
-            return match codec.encode(&Packet::Publish(Box::new(publish)), output) {
+            return match self.encode(to, publish) {
                 Ok(()) => {
                     self.unwritten.push(what);
                     Ok(())
@@ -174,11 +179,40 @@ impl Open {
             }
         };
         publish.id = Some(id);
-        if let Err(error) = codec.encode(&Packet::Publish(Box::new(publish)), output) {
+        if let Err(error) = self.encode(to, publish) {
             return self.flights.abort(id).map_or(Ok(()), |what| Err((what, error)));
         }
         self.alive.oldest(self.flights.oldest(), now);
         Ok(())
+    }
+
+    /// With the topic's number, where it has one.
+    fn encode(
+        &mut self,
+        (codec, output): (&mut Codec, &mut BytesMut),
+        mut publish: Publish,
+    ) -> Result<(), CodecError> {
+        let topic = Arc::clone(&publish.topic);
+        let name = self.aliases.name(&topic);
+        match &name {
+            Name::Full => {}
+            Name::Introduced(alias) => publish.topic_alias = Some(*alias),
+            Name::Known(alias, nothing) => {
+                publish.topic_alias = Some(*alias);
+                publish.topic = Arc::clone(nothing);
+            }
+        }
+        let mut packet = Packet::Publish(Box::new(publish));
+        let encoded = codec.encode(&packet, output);
+        if encoded.is_err() && matches!(name, Name::Introduced(_)) {
+            self.aliases.forget(&topic);
+            // It may fit without.
+            if let Packet::Publish(publish) = &mut packet {
+                publish.topic_alias = None;
+            }
+            return codec.encode(&packet, output);
+        }
+        encoded
     }
 
     /// The socket has all that was encoded: what was sent with QoS 0 is over.
@@ -236,8 +270,14 @@ impl Open {
                 self.keep(what);
                 None
             }
-            (What::Row(row), Verdict::Taken) => Some(Outcome::Delivered(row)),
-            (What::Row(row), Verdict::Never) => Some(Outcome::RowRefused(row, reason)),
+            (what, Verdict::TooMuch) => {
+                self.keep(what);
+                Some(Outcome::TooMuch(reason))
+            }
+            (What::Rows(rows), Verdict::Taken) => Some(Outcome::Delivered(rows)),
+            (What::Rows(rows), Verdict::Never) => {
+                self.keep_halves(rows).err().map(|row| Outcome::RowRefused(row, reason))
+            }
             (What::Word(subject, word), verdict) => {
                 self.words.finished(&subject);
                 (verdict == Verdict::Never).then_some(Outcome::WordRefused(word.topic, reason))
@@ -245,9 +285,20 @@ impl Open {
         }
     }
 
+    /// Keeps the rows of a message that did not get through, to be sent in two.
+    ///
+    /// # Errors
+    /// It was one row only: it is given back.
+    pub(super) fn keep_halves(&mut self, rows: Rows) -> Result<(), Taken> {
+        let (first, second) = rows.split()?;
+        self.flights.keep(first);
+        self.flights.keep(second);
+        Ok(())
+    }
+
     fn keep(&mut self, what: What) {
         match what {
-            What::Row(row) => self.flights.keep(row),
+            What::Rows(rows) => self.flights.keep(rows),
             What::Word(subject, word) => self.words.again(&subject, word),
         }
     }
@@ -257,25 +308,25 @@ impl Open {
     pub(super) fn end(self, may_stay: bool) -> Ended {
         let (incoming, is_subscribed) = self.downlink.end();
         if !self.outlives {
-            return Ended { memory: Memory::default(), rows: Rows::Back(back(self.flights, self.unwritten)) };
+            return Ended { memory: Memory::default(), left: Left::Back(back(self.flights, self.unwritten)) };
         }
         let mut memory = Memory { flights: None, incoming: Some(incoming), is_subscribed };
         if !may_stay || !stay(&self.flights) {
-            return Ended { memory, rows: Rows::Back(back(self.flights, self.unwritten)) };
+            return Ended { memory, left: Left::Back(back(self.flights, self.unwritten)) };
         }
         let mut flights = self.flights;
         flights.disconnected(self.unwritten);
         let unsure = flights.unsure().cloned().collect();
         memory.flights = Some(flights);
-        Ended { memory, rows: Rows::Stay { unsure } }
+        Ended { memory, left: Left::Stay { unsure } }
     }
 }
 
 /// The rows that the broker may have, in order, each with the bytes of its payload.
-fn back(flights: Flights, unwritten: Vec<What>) -> Vec<(Taken, usize)> {
+fn back(flights: Flights, unwritten: Vec<What>) -> Vec<(Rows, usize)> {
     let unwritten = unwritten.into_iter().map(|what| (what, 0));
     let rows = flights.end().into_iter().chain(unwritten).filter_map(|(what, bytes)| match what {
-        What::Row(row) => Some((row, bytes)),
+        What::Rows(rows) => Some((rows, bytes)),
         What::Word(..) => None,
     });
     rows.collect()

@@ -37,7 +37,7 @@ impl Down {
             change(config);
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { rig: Rig::with_local(listener, local, change), arrived, clients }
+        Self { rig: Rig::with_local(tempfile::tempdir().unwrap(), listener, local, change), arrived, clients }
     }
 
     /// The next connection, accepted with `answer` and with all subscriptions granted.
