@@ -393,3 +393,31 @@ async fn what_is_too_large_for_us_is_named() {
     let error = down.rig.status.lock().last_error.clone().unwrap();
     assert!(error.contains("1048576 is the limit") && error.contains("protocol: 5"), "{error}");
 }
+
+#[tokio::test]
+async fn what_waits_for_its_batch_at_a_cut_arrives_once() {
+    let down = Down::start(&[("cmd", "", "", Qos::AtLeastOnce)], |config| {
+        config.batch = Some(config::Batch { max: 3, within: Duration::from_secs(3600), compress: None });
+    })
+    .await;
+    let mut broker = down.open(accepted()).await;
+    broker.ack_event().await;
+    down.rig.push(2, 1);
+    down.rig.until("taken", |_, queue| queue.readings == 2).await;
+    for answer in [present(), accepted()] {
+        drop(broker);
+        down.rig.until("cut", |status, _| status.state == BridgeState::Backoff).await;
+        broker = if answer.session_present { down.rig.open(answer).await } else { down.open(answer).await };
+    }
+    down.rig.push(1, 1);
+    let batch = loop {
+        let publish = broker.publish().await;
+        broker.ack(publish.id.unwrap(), Reason::SUCCESS).await;
+        if publish.topic.ends_with("/data") {
+            break publish;
+        }
+    };
+    let batch: Vec<serde_json::Value> = serde_json::from_slice(&batch.payload).unwrap();
+    assert_eq!(batch.iter().map(|reading| reading["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2]);
+    down.rig.until("delivered", |status, _| status.delivered == 3).await;
+}
