@@ -367,7 +367,7 @@ async fn what_finds_no_room_is_not_acknowledged_and_comes_again() {
     down.rig.until("told", |status, _| status.last_error.is_some()).await;
     let error = down.rig.status.lock().last_error.clone().unwrap();
     assert_eq!(error, "the queue has no room for a message from the broker, which is to come again");
-    assert_eq!(down.topics().len(), ROOM as usize);
+    assert_eq!(down.topics().len(), usize::from(room));
     // The neighbour makes room.
     let neighbour = down.rig.queue.outlet(1);
     timeout(PATIENCE, neighbour.ready()).await.expect("something for the neighbour");
