@@ -73,7 +73,7 @@ pub(crate) fn measure(cloud: &Cloud, seconds: u32) -> anyhow::Result<Section> {
     add(
         "messages/s at that rate",
         format!("{per_s:.1}"),
-        format!("{low} to {high}"),
+        format!("{low:.0} to {high:.0}"),
         (low..=high).contains(&per_s),
     );
     Ok(section)
