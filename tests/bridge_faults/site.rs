@@ -50,8 +50,7 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config::Bridge {
             name: "cloud".into(),
-            host: broker.ip().to_string(),
-            port: broker.port(),
+            endpoint: config::Endpoint::tcp(broker),
             ..config::Bridge::default()
         };
         change(&mut config);
