@@ -185,9 +185,9 @@ fn preset(args: &Args, form: &mut Form<'_, '_>) -> Result<Option<&'static Preset
         return Ok(find(name));
     }
     let Some(terminal) = form.terminal.as_mut() else { return Ok(None) };
-    terminal.say("\nWhere the readings go:\n  0  nowhere for now, only to programs on this machine")?;
+    terminal.say("\nWhere the readings go:\n   0  nowhere for now, only to programs on this machine")?;
     for (n, preset) in (1..).zip(PRESETS) {
-        terminal.say(&format!("  {n}  {}", preset.title))?;
+        terminal.say(&format!("  {n:>2}  {}", preset.title))?;
     }
     terminal.ask("Which one", Some("0"), |text| {
         let number = text.parse::<usize>().ok();
@@ -246,15 +246,7 @@ fn login(preset: &Preset, args: &Args, form: &mut Form<'_, '_>) -> Result<Login,
             if username.is_empty() {
                 return Ok(Login::Anonymous);
             }
-            let file = form.answer(&Question {
-                flag: "--password-file",
-                text: "File for the password",
-                given: args.password_file.as_deref(),
-                default: Some(&format!("secrets/{}", preset.name)),
-                check: &|text| {
-                    in_bridge("mqtt://x", &format!("username: x, password: {{file: {}}}", Scalar(text)))
-                },
-            })?;
+            let file = password_file(preset, args, form)?;
             Ok(Login::Password { username, file })
         }
         Access::Certificate { client, as_user } => {
@@ -281,6 +273,16 @@ fn login(preset: &Preset, args: &Args, form: &mut Form<'_, '_>) -> Result<Login,
             Ok(Login::Certificate { client: name, as_user, certificate, key })
         }
     }
+}
+
+fn password_file(preset: &Preset, args: &Args, form: &mut Form<'_, '_>) -> Result<String, Stop> {
+    form.answer(&Question {
+        flag: "--password-file",
+        text: "File for the password",
+        given: args.password_file.as_deref(),
+        default: Some(&format!("secrets/{}", preset.name)),
+        check: &|text| in_bridge("mqtt://x", &format!("username: x, password: {{file: {}}}", Scalar(text))),
+    })
 }
 
 fn tls_file(key: &str, file: &str) -> Result<(), String> {
