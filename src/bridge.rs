@@ -339,8 +339,9 @@ impl Bridge {
 
     /// The cloud can never take `row`.
     fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
-        self.handles.outlet.refused(row.position, &row.body);
-        self.report.dead_letter(&render::topic(&row.body, &self.handles.topics), reason);
+        let topic = render::topic(&row.body, &self.handles.topics);
+        self.handles.outlet.refused(row, &topic, &reason.to_string());
+        self.report.dead_letter(&topic, reason);
     }
 
     // === The end ===

@@ -101,6 +101,7 @@ fn fill_unsynced(dir: &Path, fill: Fill) -> anyhow::Result<()> {
         max_bytes: fill.max_size,
         max_age_us: i64::MAX,
         max_readings: None,
+        letters_bytes: 1 << 20,
         when_full: WhenFull::DropOldest,
     };
     let uuid = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();

@@ -103,7 +103,7 @@ impl Report {
 
     /// A message on `topic` was given up. Logged once per topic.
     pub(super) fn dead_letter(&mut self, topic: &Arc<str>, reason: &dyn Display) {
-        self.cell.lock().dead_letters += 1;
+        self.cell.lock().refused += 1;
         if self.topics_told.len() < TOPICS_TOLD_MAX && self.topics_told.insert(Arc::clone(topic)) {
             tracing::warn!(
                 bridge = %self.name,

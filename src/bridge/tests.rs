@@ -234,7 +234,7 @@ async fn readings_arrive_in_order_and_leave_the_queue_at_their_puback() {
     rig.until("told", |bridge, _| bridge.in_flight == 0 && bridge.backlog == 0).await;
     let status = rig.status.lock().clone();
     assert_eq!((status.name.as_str(), status.state), ("cloud", BridgeState::Connected));
-    assert_eq!((status.delivered, status.duplicates_possible, status.dead_letters), (1000, 0, 0));
+    assert_eq!((status.delivered, status.duplicates_possible, status.refused), (1000, 0, 0));
 }
 
 #[tokio::test]
@@ -520,7 +520,7 @@ async fn rows_over_the_brokers_size_are_dead_letters_and_the_rest_flows() {
     }
     let mut broker = rig.open(ConnAck { maximum_packet_size: Some(1000), ..accepted() }).await;
     assert_eq!(broker.ack_through(6).await, [0, 3, 6]);
-    rig.until("over", |bridge, queue| queue.readings == 0 && bridge.dead_letters == 6).await;
+    rig.until("over", |bridge, queue| queue.readings == 0 && bridge.refused == 6).await;
     assert_eq!(rig.status.lock().delivered, 3);
 }
 
@@ -535,7 +535,7 @@ async fn a_broker_that_says_too_large_only_at_the_end_loses_the_largest_row() {
     broker.say(Packet::Disconnect(Disconnect::new(Reason::TOO_LARGE))).await;
     let mut broker = rig.open(accepted()).await;
     assert_eq!(broker.ack_through(6).await, [0, 1, 2, 4, 5, 6]);
-    rig.until("over", |bridge, queue| queue.readings == 0 && bridge.dead_letters == 1).await;
+    rig.until("over", |bridge, queue| queue.readings == 0 && bridge.refused == 1).await;
 }
 
 #[tokio::test]
@@ -547,7 +547,7 @@ async fn a_row_refused_for_good_is_a_dead_letter_and_one_refused_for_now_is_not(
         let (id, _) = broker.reading().await;
         broker.ack(id, reason).await;
     }
-    rig.until("refused", |bridge, _| bridge.dead_letters == 1).await;
+    rig.until("refused", |bridge, _| bridge.refused == 1).await;
     let (id, seq) = broker.reading().await;
     assert_eq!(seq, 1);
     broker.ack(id, Reason::SUCCESS).await;

@@ -215,7 +215,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::status::{Broker, Dropped};
+    use crate::status::{Broker, DeadLetters, Dropped};
 
     fn status() -> Status {
         Status {
@@ -276,6 +276,7 @@ mod tests {
             accepted: 12_348,
             delivered: 8745,
             dropped: Dropped { full: 2, expired: 1, ..Dropped::default() },
+            dead_letters: DeadLetters::default(),
             commits: 301,
             flash_bytes: 50_000_000,
             state: QueueState::Degraded,

@@ -25,6 +25,7 @@ impl<T> Core<T> {
         self.held.move_to(found.next_position);
         let moved = self.refused.iter().map(|position| position.saturating_sub(from) + found.next_position);
         self.refused = moved.collect();
+        self.letters.move_to(from, found.next_position);
         self.cursors = cursors_of(&self.settings, found.cursors, found.done);
         self.deleted = Ranges::default();
         self.ledger.add(&found.ledger);
