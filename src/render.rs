@@ -11,6 +11,7 @@
 //! This is the hot path: everything is written straight into one buffer.
 
 mod time;
+pub use time::moment;
 
 use std::borrow::Cow;
 use std::collections::HashSet;

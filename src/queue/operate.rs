@@ -138,6 +138,8 @@ pub enum Reply {
 pub struct LetterSlice {
     /// Each with its number.
     pub letters: Vec<(u64, Letter)>,
+    /// The highest number that was ever given.
+    pub newest: u64,
     /// The number to go on after; `None` at the end.
     pub next: Option<u64>,
 }

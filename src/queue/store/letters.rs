@@ -134,7 +134,8 @@ impl Store {
             "SELECT id, bridge, at, topic, reason, entry FROM dead_letter WHERE id > ?1 ORDER BY id",
         )?;
         let mut rows = query.query([after.map_or(-1, signed)])?;
-        let (mut slice, mut bytes) = (LetterSlice::default(), 0);
+        let newest = Tally::of(&self.saved).made;
+        let (mut slice, mut bytes) = (LetterSlice { newest, ..LetterSlice::default() }, 0);
         while slice.letters.len() < SLICE_ENTRIES && bytes < SLICE_BYTES {
             let Some(row) = rows.next()? else { return Ok(LetterSlice { next: None, ..slice }) };
             let id = unsigned(row.get(0)?);

@@ -16,6 +16,11 @@ pub(crate) struct Cloud {
 impl Cloud {
     /// A cloud that is up.
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "")
+    }
+
+    /// One that is up, with more lines of configuration.
+    pub(crate) fn start_with(dir: &Path, more: &str) -> Self {
         let port = free_port();
         let data = dir.join("cloud");
         fs::create_dir_all(&data).unwrap();
@@ -26,7 +31,7 @@ impl Cloud {
             format!(
                 "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
                  persistence_location {}/\nautosave_interval 0\nmax_queued_messages 0\n\
-                 max_inflight_messages 0\nset_tcp_nodelay true\nuser root\nlog_type error\n",
+                 max_inflight_messages 0\nset_tcp_nodelay true\nuser root\nlog_type error\n{more}",
                 data.display()
             ),
         )
@@ -34,6 +39,12 @@ impl Cloud {
         let mut cloud = Self { port, config, process: None };
         cloud.resume();
         cloud
+    }
+
+    /// Takes lines of its configuration out, for the next start.
+    pub(crate) fn without(&mut self, lines: &str) {
+        let config = fs::read_to_string(&self.config).unwrap();
+        fs::write(&self.config, config.replace(lines, "")).unwrap();
     }
 
     /// Stops it as an operator would: it saves its sessions.
