@@ -23,15 +23,17 @@ mod flights;
 mod hello;
 mod link;
 mod lost;
+mod quarantine;
+mod refusals;
 mod report;
 mod session;
+mod suspect;
 mod version;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Display;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -40,7 +42,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::Bulletin;
-use crate::mqtt::packet::Reason;
 use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
@@ -50,9 +51,11 @@ use crate::topic::{Forward, OFFLINE, Subject, Topics};
 use self::flights::{Outcome, Unsendable};
 use self::hello::Hello;
 use self::link::{Connection, Dialer, Failure};
-use self::lost::{Lost, Words as ReasonWords};
+use self::lost::Words as ReasonWords;
+use self::refusals::Refusals;
 use self::report::Report;
 use self::session::Session;
+use self::suspect::Ended;
 use self::words::Word;
 
 /// Rows taken from the queue at a time.
@@ -89,6 +92,7 @@ pub struct Bridge {
     forward: Forward,
     handles: Handles,
     report: Report,
+    refusals: Refusals,
     dialer: Dialer,
     backoff: Backoff,
 }
@@ -115,6 +119,14 @@ pub fn consumer(config: &config::Bridge) -> Consumer {
     Consumer { name: config.name.clone(), forward: forward(config), order }
 }
 
+/// Waits for the end of a quiet time, if there is one.
+async fn quiet(until: Option<std::time::Instant>) {
+    match until {
+        Some(until) => sleep_until(until.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn forward(config: &config::Bridge) -> Forward {
     config.forward.clone().map_or(Forward::Own, Forward::Filters)
 }
@@ -129,6 +141,7 @@ impl Bridge {
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
             dialer: Dialer::new(&config.host, config.port),
+            refusals: Refusals::default(),
             backoff: Backoff::default(),
             config,
             handles,
@@ -186,6 +199,7 @@ impl Bridge {
         let version = self.hello.version();
         self.hello.accepted();
         self.backoff.connected(now);
+        self.refusals.suspect.connected(now, fastrand::f64());
         self.report.connected(connection.address, version, now);
         self.announce("connected", None);
         State::Connected(Box::new(connection))
@@ -230,7 +244,8 @@ impl Bridge {
             connection.flush(&mut outcomes);
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
-            let room = connection.session.room() > 0;
+            let room = self.may_take(&connection.session);
+            let quiet_until = self.refusals.suspect.quiet_until();
             let turned = tokio::select! {
                 () = &mut stop => {
                     self.farewell(*connection).await;
@@ -241,6 +256,7 @@ impl Bridge {
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
                 _ = pulse.tick() => Ok(()),
+                () = quiet(quiet_until) => Ok(()),
             };
             self.settle(&mut outcomes);
             if let Err(failure) = turned {
@@ -258,7 +274,8 @@ impl Bridge {
             for (version, subject, payload) in news {
                 told = version;
                 let topic = self.handles.topics.of(&subject);
-                if subject == Subject::Gateway || self.forward.wants_subject(&subject, &topic) {
+                let wanted = subject == Subject::Gateway || self.forward.wants_subject(&subject, &topic);
+                if wanted && !self.refusals.quarantine.is_silent(&topic) {
                     session.post_word(subject, Word { topic: topic.into(), payload });
                 }
             }
@@ -270,6 +287,9 @@ impl Bridge {
 
     /// Gives the session as much to send as it has room for.
     fn fill(&mut self, session: &mut Session) {
+        if self.fill_carefully(session) {
+            return;
+        }
         let share = session.words_share();
         self.send_words(session, share);
         loop {
@@ -295,6 +315,9 @@ impl Bridge {
     fn send_row(&mut self, session: &mut Session, row: Taken) {
         let Handles { queue, topics, .. } = &self.handles;
         let publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
+        if !self.admits(&row, &publish.topic) {
+            return;
+        }
         if let Err(Unsendable(row, error)) = session.send_row(row, publish, Instant::now().into_std()) {
             self.give_up(&row, &error);
         }
@@ -306,9 +329,11 @@ impl Bridge {
             match outcome {
                 Outcome::Delivered(row) => {
                     self.handles.outlet.done(row.position);
+                    self.took(&row);
                     delivered += u64::from(row.body.counts());
                 }
-                Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
+                Outcome::RowRefused(row, reason) => self.refused(&row, reason),
+                Outcome::Failed(position) => self.failed(position),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
             }
         }
@@ -323,25 +348,19 @@ impl Bridge {
     }
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
+        let ended = Ended {
+            by_peer: matches!(failure, Failure::Lost(lost) if lost.may_answer_a_message()),
+            oldest: connection.session.oldest(),
+            in_flight: connection.session.in_flight(),
+        };
         let in_flight = connection.session.end();
-        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) = failure {
-            // The broker has a limit that it did not tell; the largest row is certainly over it.
-            let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
-            largest.into_iter().for_each(|(row, _)| self.give_up(row, &ReasonWords(*reason)));
-        }
+        self.examine(&ended, &in_flight, failure);
         let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
         self.handles.outlet.rewind();
         let reason = failure.to_string();
         self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
-    }
-
-    /// The cloud can never take `row`.
-    fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
-        let topic = render::topic(&row.body, &self.handles.topics);
-        self.handles.outlet.refused(row, &topic, &reason.to_string());
-        self.report.dead_letter(&topic, reason);
     }
 
     // === The end ===

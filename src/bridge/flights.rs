@@ -10,6 +10,7 @@ use crate::mqtt::session::Outgoing;
 use crate::queue::Taken;
 use crate::topic::Subject;
 
+use super::suspect::Item;
 use super::words::Word;
 
 /// Payload bytes in flight at most, one message more or less.
@@ -26,6 +27,9 @@ pub(super) enum What {
     Word(Subject, Word),
 }
 
+/// "Implementation specific error".
+const IMPLEMENTATION_ERROR: Reason = Reason(0x83);
+
 /// What a PUBACK says of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -40,7 +44,6 @@ pub(super) enum Verdict {
 impl From<Reason> for Verdict {
     /// Source: MQTT 5.0, 3.4.2.1. "Packet id in use" is no fault of the message: it gets another.
     fn from(reason: Reason) -> Self {
-        const IMPLEMENTATION_ERROR: Reason = Reason(0x83);
         const ID_IN_USE: Reason = Reason(0x91);
         match reason {
             Reason::FAILED | IMPLEMENTATION_ERROR | ID_IN_USE | Reason::QUOTA => Self::NotNow,
@@ -48,6 +51,11 @@ impl From<Reason> for Verdict {
             _ => Self::Taken,
         }
     }
+}
+
+/// Whether a refusal for now says so little that it may as well be one for good.
+pub(super) fn is_vague(reason: Reason) -> bool {
+    matches!(reason, Reason::FAILED | IMPLEMENTATION_ERROR)
 }
 
 /// What became of something that was sent.
@@ -59,6 +67,8 @@ pub(super) enum Outcome {
     RowRefused(Taken, Reason),
     /// The broker will never take what was said on this topic.
     WordRefused(Arc<str>, Reason),
+    /// The broker does not take the row at this position now, without saying why. It will be sent again.
+    Failed(u64),
 }
 
 /// A message that cannot be sent on this connection, nor on the next: too large for the broker, or
@@ -104,6 +114,14 @@ impl Flights {
     /// The one that has been in flight for longest.
     pub(super) fn oldest(&self) -> Option<PacketId> {
         self.outgoing.oldest()
+    }
+
+    /// What that is.
+    pub(super) fn oldest_item(&self) -> Option<Item> {
+        self.outgoing.oldest_message().map(|(what, _)| match what {
+            What::Row(row) => Item::Row(row.position),
+            What::Word(_, word) => Item::Word(Arc::clone(&word.topic)),
+        })
     }
 
     /// Begins the flight of `what`, a message of `bytes`.

@@ -101,6 +101,19 @@ impl Report {
         self.cell.lock().delivered += readings;
     }
 
+    /// The cloud does not allow `topic`, as `what` says. Its rows are given up until it does.
+    pub(super) fn held(&self, topic: &str, what: &str) {
+        tracing::warn!(bridge = %self.name, topic, "{what}");
+        self.cell.lock().last_error = Some(what.into());
+    }
+
+    /// The cloud allows `topic` again.
+    pub(super) fn released(&self, topic: &str) {
+        tracing::info!(bridge = %self.name, topic, "the cloud allows this topic again");
+        let mut status = self.cell.lock();
+        status.last_error = status.last_error.take().filter(|error| !error.contains(topic));
+    }
+
     /// A message on `topic` was given up. Logged once per topic.
     pub(super) fn dead_letter(&mut self, topic: &Arc<str>, reason: &dyn Display) {
         self.cell.lock().refused += 1;

@@ -29,6 +29,7 @@ use crate::topic::Subject;
 use super::alive::{ACK_WITHIN, Due, PONG_WITHIN};
 use super::flights::{Outcome, Unsendable, What};
 use super::lost::Lost;
+use super::suspect::Item;
 use super::words::Word;
 
 use self::open::Open;
@@ -52,6 +53,8 @@ pub(super) struct Session {
     version: Version,
     output: BytesMut,
     phase: Phase,
+    /// PINGRESP that have come.
+    pongs: u64,
 }
 
 #[derive(Debug)]
@@ -72,7 +75,7 @@ impl Session {
         let mut codec = Codec::client(version, usize::try_from(INPUT_BYTES).unwrap_or(usize::MAX));
         let mut output = BytesMut::new();
         codec.encode(&Packet::Connect(Box::new(connect)), &mut output)?;
-        Ok(Self { codec, version, output, phase: Phase::Handshake { until: now + CONNACK_WITHIN } })
+        Ok(Self { codec, version, output, phase: Phase::Handshake { until: now + CONNACK_WITHIN }, pongs: 0 })
     }
 
     /// Whether the broker accepted us.
@@ -89,6 +92,22 @@ impl Session {
     pub(super) fn room(&self) -> usize {
         let room = self.open().map_or(0, Open::room);
         if self.output.len() < OUTPUT_BYTES { room } else { 0 }
+    }
+
+    /// What has been in flight for longest.
+    pub(super) fn oldest(&self) -> Option<Item> {
+        self.open().and_then(|open| open.flights.oldest_item())
+    }
+
+    /// How many PINGRESP have come.
+    pub(super) fn pongs(&self) -> u64 {
+        self.pongs
+    }
+
+    /// Asks the broker whether it answers.
+    pub(super) fn ping(&mut self) {
+        // It always fits.
+        let _ = self.codec.encode(&Packet::PingReq, &mut self.output);
     }
 
     // === Rows ===
@@ -122,6 +141,11 @@ impl Session {
         if let Some(open) = self.open_mut().filter(|open| open.retain) {
             open.words.post(subject, word);
         }
+    }
+
+    /// The topic of the word that would be sent next.
+    pub(super) fn next_word(&self) -> Option<Arc<str>> {
+        self.open().and_then(|open| open.words.peek().cloned())
     }
 
     /// How many words may be sent before rows are: half of the room, so that neither starves.
@@ -232,7 +256,11 @@ impl Session {
                 Err(Lost::Disconnected(end.reason, end.reason_string))
             }
             (Phase::Open(_), Packet::ConnAck(_)) => Err(Lost::Unexpected("a second CONNACK")),
-            // PINGRESP; and whatever belongs to subscriptions or QoS 2, which we never asked for.
+            (Phase::Open(_), Packet::PingResp) => {
+                self.pongs += 1;
+                Ok(())
+            }
+            // Whatever belongs to subscriptions or QoS 2, which we never asked for.
             (Phase::Open(_), _) => Ok(()),
         }
     }

@@ -67,11 +67,16 @@ impl Rig {
 
     /// Pushes `n` readings, numbered on, each with a text of `bytes`.
     fn push(&self, n: u64, bytes: usize) {
+        self.push_of("shed", n, bytes);
+    }
+
+    /// The same of a device of one's own choice: a topic of its own.
+    fn push_of(&self, device: &str, n: u64, bytes: usize) {
         let mut next = self.next_seq.lock().unwrap();
         for seq in *next..*next + n {
             let values = vec![("text".into(), Value::Text("x".repeat(bytes).into()))];
             let (id, at) = (self.queue.name(), self.queue.clock().now());
-            self.queue.push(Body::Reading(Reading { device: "shed".into(), id, seq, at, values }));
+            self.queue.push(Body::Reading(Reading { device: device.into(), id, seq, at, values }));
         }
         *next += n;
     }
@@ -555,6 +560,111 @@ async fn a_row_refused_for_good_is_a_dead_letter_and_one_refused_for_now_is_not(
     let queue = rig.queue.status();
     assert_eq!((queue.accepted, queue.delivered, queue.dropped.refused), (3, 2, 1));
     assert_eq!(rig.status.lock().delivered, 2);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_allowed_is_held_and_the_rest_flows() {
+    let rig = Rig::start().await;
+    rig.push_of("secret", 1, 10);
+    let mut broker = rig.open(accepted()).await;
+    let (id, _) = broker.reading().await;
+    broker.ack(id, Reason(0x87)).await;
+    rig.until("held", |bridge, _| bridge.refused == 1).await;
+    rig.push_of("secret", 20, 10);
+    rig.push(5, 10);
+    let (mut seen, mut told) = (Vec::new(), Vec::new());
+    while seen.len() < 5 || told.is_empty() {
+        let publish = broker.publish().await;
+        let json: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap();
+        match json["event"].as_str() {
+            Some("bridge") if json["state"] == "topic_refused" => told.push(json["reason"].to_string()),
+            Some(_) => {}
+            None => {
+                assert_eq!(&*publish.topic, "serialgate/pi/shed/data");
+                seen.push(json["seq"].as_u64().unwrap());
+            }
+        }
+        broker.ack(publish.id.unwrap(), Reason::SUCCESS).await;
+    }
+    assert_eq!(seen, (21..26).collect::<Vec<_>>());
+    assert!(told.len() == 1 && told[0].contains("serialgate/pi/secret/data"), "{told:?}");
+    rig.until("all of it", |bridge, queue| queue.readings == 0 && bridge.refused == 21).await;
+    let error = rig.status.lock().last_error.clone().unwrap();
+    assert!(
+        error.starts_with("the cloud does not allow publishing on serialgate/pi/secret/data: "),
+        "{error}"
+    );
+    // Over a new connection as well.
+    drop(broker);
+    let mut broker = rig.open(accepted()).await;
+    rig.push_of("secret", 1, 10);
+    rig.push(1, 10);
+    assert_eq!(broker.reading().await.1, 27);
+    rig.until("the dead letters on disk", |_, queue| queue.dead_letters.count == 22).await;
+    let letters = rig.queue.dead_letters(None).await.unwrap().letters;
+    let reason = |n: usize| letters[n].1.reason.as_str();
+    assert_eq!(
+        (reason(0), reason(1)),
+        ("not authorized (0x87)", "its topic is held back: not authorized (0x87)")
+    );
+}
+
+/// A broker that takes everything but what `closes` says: there it closes. Ends when all is over.
+async fn closing_broker(rig: &Rig, closes: impl Fn(usize, u64) -> bool) -> (usize, Vec<u64>) {
+    let (mut connections, mut taken) = (0, Vec::new());
+    let over = || rig.queue.status().readings == 0;
+    while !over() {
+        let mut broker = rig.open(accepted()).await;
+        connections += 1;
+        loop {
+            let packet = tokio::select! {
+                packet = broker.next() => packet,
+                () = rig.until("over", |_, queue| queue.readings == 0), if connections > 1 => break,
+            };
+            match packet {
+                Some(Packet::PingReq) => broker.say(Packet::PingResp).await,
+                Some(Packet::Publish(publish)) => match seq(&publish) {
+                    Some(seq) if closes(connections, seq) => break,
+                    seq => {
+                        taken.extend(seq);
+                        broker.ack(publish.id.unwrap(), Reason::SUCCESS).await;
+                    }
+                },
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    (connections, taken)
+}
+
+#[tokio::test]
+async fn a_row_on_which_the_broker_closes_each_time_is_found() {
+    let rig = Rig::with(TcpListener::bind("127.0.0.1:0").await.unwrap(), |config| {
+        config.protocol = Some(Version::V3);
+    });
+    rig.push(30, 10);
+    let (connections, taken) = closing_broker(&rig, |_, seq| seq == 7).await;
+    let taken: std::collections::BTreeSet<u64> = taken.into_iter().collect();
+    assert_eq!(taken, (0..30).filter(|seq| *seq != 7).collect());
+    assert!(connections <= 9, "{connections}");
+    rig.until("the dead letter on disk", |bridge, queue| {
+        queue.dead_letters.count == 1 && bridge.refused == 1
+    })
+    .await;
+    let letters = rig.queue.dead_letters(None).await.unwrap().letters;
+    assert!(letters[0].1.reason.starts_with("the broker closed the connection each time it was sent"));
+    assert!(letters[0].1.entry.contains("\"seq\":7,"), "{:?}", letters[0].1);
+}
+
+#[tokio::test]
+async fn a_broker_that_closes_for_a_while_costs_nothing() {
+    let rig = Rig::start().await;
+    rig.push(30, 10);
+    let (connections, taken) = closing_broker(&rig, |connection, seq| connection <= 5 && seq == 3).await;
+    let taken: std::collections::BTreeSet<u64> = taken.into_iter().collect();
+    assert_eq!((taken.len(), connections), (30, 6));
+    rig.until_empty().await;
+    assert_eq!(rig.status.lock().refused, 0);
 }
 
 #[tokio::test]

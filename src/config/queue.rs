@@ -100,7 +100,7 @@ impl Queue {
         });
         table.set("when_full", &mut queue.when_full, problems, when_full);
         table.set("dead_letters", &mut queue.dead_letters, problems, |text| {
-            values::size(text, &DEAD_LETTERS, "16MiB")
+            if text == "0" { Ok(0) } else { values::size(text, &DEAD_LETTERS, "16MiB") }
         });
         table.close(&[], problems);
         queue

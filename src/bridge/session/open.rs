@@ -9,7 +9,7 @@ use crate::mqtt::packet::{Ack, ConnAck, Packet, Publish, Qos, Reason, Version};
 use crate::queue::Taken;
 
 use super::super::alive::Alive;
-use super::super::flights::{Flights, Outcome, Verdict, What};
+use super::super::flights::{Flights, Outcome, Verdict, What, is_vague};
 use super::super::words::Words;
 use super::{WINDOW, WINDOW_V3};
 
@@ -118,8 +118,12 @@ impl Open {
     fn settle(&mut self, what: What, verdict: Verdict, reason: Reason) -> Option<Outcome> {
         match (what, verdict) {
             (what, Verdict::NotNow) => {
+                let failed = match &what {
+                    What::Row(row) if is_vague(reason) => Some(Outcome::Failed(row.position)),
+                    What::Row(_) | What::Word(..) => None,
+                };
                 self.keep(what);
-                None
+                failed
             }
             (What::Row(row), Verdict::Taken) => Some(Outcome::Delivered(row)),
             (What::Row(row), Verdict::Never) => Some(Outcome::RowRefused(row, reason)),

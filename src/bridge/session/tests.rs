@@ -548,6 +548,7 @@ proptest! {
             for outcome in pair.outcomes.drain(..) {
                 match outcome {
                     Outcome::Delivered(row) | Outcome::RowRefused(row, _) => rows.done(row.position),
+                    Outcome::Failed(position) => prop_assert!(rows.out.contains(&position)),
                     Outcome::WordRefused(..) => prop_assert!(false, "no words here"),
                 }
             }

@@ -302,7 +302,7 @@ mod tests {
         Queue: DEGRADED, database or disk is full; 3600 waiting (4 in memory only), 120KiB on disk, oldest 1min 15s
           12348 accepted = 8745 delivered + 3 dropped (2 full, 1 expired, 0 corrupt, 0 refused) + 3600 waiting
           301 commits, 47MiB written since start
-          3 dead letters, 2.0KiB; see `serialgate queue dead-letters`
+          3 dead letters, 2KiB; see `serialgate queue dead-letters`
 
         BRIDGE  STATE           FOR  BACKLOG  IN FLIGHT  DELIVERED  ETA
         cloud   backoff    1min 15s     3600          0       8745  -
