@@ -18,26 +18,31 @@
 //! The protocol is in `session`, which is pure; this file and `link` only act.
 
 mod alive;
+mod end;
 mod eta;
 mod flights;
 mod hello;
 mod link;
 mod lost;
+mod probe;
 mod quarantine;
 mod refusals;
 mod report;
 mod session;
 mod suspect;
+mod takeover;
 mod version;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::probe::{Accepted, ProbeError, Seen, probe};
+
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::config;
@@ -46,16 +51,18 @@ use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
 use crate::reading::{Body, Event, EventKind};
 use crate::render;
 use crate::status::{self, Cell};
-use crate::topic::{Forward, OFFLINE, Subject, Topics};
+use crate::topic::{Forward, Subject, Topics};
+use crate::transport::Dialer;
 
 use self::flights::{Outcome, Unsendable};
 use self::hello::Hello;
-use self::link::{Connection, Dialer, Failure};
+use self::link::{Connection, Failure, Passwords};
 use self::lost::Words as ReasonWords;
 use self::refusals::Refusals;
 use self::report::Report;
 use self::session::Session;
 use self::suspect::Ended;
+use self::takeover::Takeover;
 use self::words::Word;
 
 /// Rows taken from the queue at a time.
@@ -93,6 +100,8 @@ pub struct Bridge {
     handles: Handles,
     report: Report,
     refusals: Refusals,
+    passwords: Passwords,
+    takeover: Takeover,
     dialer: Dialer,
     backoff: Backoff,
 }
@@ -136,12 +145,15 @@ impl Bridge {
     #[must_use]
     pub fn new(config: config::Bridge, gateway: &str, handles: Handles) -> Self {
         let cell = handles.status.clone();
+        let hello = Hello::new(&config, gateway, &handles.topics);
         Self {
-            hello: Hello::new(&config, gateway, &handles.topics),
+            takeover: Takeover::new(hello.client_id()),
+            hello,
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
-            dialer: Dialer::new(&config.host, config.port),
             refusals: Refusals::default(),
+            passwords: Passwords::new(config.password.clone()),
+            dialer: Dialer::new(config.endpoint.clone()),
             backoff: Backoff::default(),
             config,
             handles,
@@ -178,7 +190,7 @@ impl Bridge {
         match self.open().await {
             Ok(connection) => self.connected(connection),
             Err(failure) => {
-                if let Failure::Lost(why) = &failure {
+                if let Failure::Lost(why, _) = &failure {
                     self.hello.refused(why);
                 }
                 let reason = failure.to_string();
@@ -189,9 +201,9 @@ impl Bridge {
     }
 
     async fn open(&mut self) -> Result<Connection, Failure> {
-        let password = self.config.password.as_ref().map(config::Secret::read).transpose()?;
-        let stream = self.dialer.dial().await?;
-        Connection::open(stream, self.hello.connect(password)).await
+        let (password, renew_at) = self.passwords.read().await?;
+        let stream = self.dialer.dial(|_| {}).await?;
+        Connection::open(stream, self.hello.connect(password), renew_at).await
     }
 
     fn connected(&mut self, connection: Connection) -> State {
@@ -237,6 +249,7 @@ impl Bridge {
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut outcomes) = (0, Vec::new());
+        let renew_at = connection.renew_at;
         loop {
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
@@ -251,6 +264,7 @@ impl Bridge {
                     self.farewell(*connection).await;
                     return None;
                 }
+                () = link::until(renew_at) => return Some(self.renew(*connection).await),
                 turned = connection.turn(&mut outcomes) => turned,
                 () = self.handles.outlet.ready(), if room => Ok(()),
                 // The bulletin's other end is held by `self`.
@@ -330,6 +344,7 @@ impl Bridge {
                 Outcome::Delivered(row) => {
                     self.handles.outlet.done(row.position);
                     self.took(&row);
+                    self.report.worked();
                     delivered += u64::from(row.body.counts());
                 }
                 Outcome::RowRefused(row, reason) => self.refused(&row, reason),
@@ -349,7 +364,7 @@ impl Bridge {
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
         let ended = Ended {
-            by_peer: matches!(failure, Failure::Lost(lost) if lost.may_answer_a_message()),
+            by_peer: matches!(failure, Failure::Lost(lost, _) if lost.may_answer_a_message()),
             oldest: connection.session.oldest(),
             in_flight: connection.session.in_flight(),
         };
@@ -357,32 +372,13 @@ impl Bridge {
         self.examine(&ended, &in_flight, failure);
         let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
         self.handles.outlet.rewind();
-        let reason = failure.to_string();
-        self.report.lost(&reason, duplicates_possible, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        let why = if let Failure::Lost(why, _) = failure { Some(why) } else { None };
+        let rival = self.takeover.ended(why, self.report.life(now));
+        let rivalled = rival.is_some();
+        let reason = rival.unwrap_or_else(|| failure.to_string());
+        self.report.lost(&reason, rivalled, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
-    }
-
-    // === The end ===
-
-    /// What is not acknowledged by the end stays in the queue.
-    async fn farewell(&mut self, mut connection: Connection) {
-        let until = Instant::now() + FINISH_WITHIN;
-        let mut outcomes = Vec::new();
-        while connection.session.in_flight() > 0 {
-            let turned = tokio::time::timeout_at(until, connection.turn(&mut outcomes)).await;
-            self.settle(&mut outcomes);
-            match turned {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
-                Err(_) => break,
-            }
-        }
-        connection.session.say_goodbye(&self.handles.topics.of(&Subject::Gateway), OFFLINE);
-        // Either the broker closes, or we have waited long enough.
-        let _ = timeout(CLOSE_WITHIN, connection.close(&mut outcomes)).await;
-        self.settle(&mut outcomes);
-        self.pulse(None);
-        tracing::info!(bridge = %self.config.name, "bridge closed");
     }
 }

@@ -26,7 +26,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-pub use self::bridge::{Bridge, Order};
+pub use self::bridge::{
+    Authority, Bridge, Endpoint, Identity, Order, Password, Proxy, Sas, Scheme, Tls, Url,
+};
 pub use self::broker::{Broker, Listener};
 pub use self::port::{Format, Port};
 pub use self::queue::{COMMIT_WITHIN, Durability, MAX_AGE, MAX_READINGS, MAX_SIZE, Queue, WhenFull};
@@ -191,11 +193,8 @@ impl Config {
 
     /// Makes relative paths begin at `folder`.
     fn resolve(&mut self, folder: &Path) {
-        let secrets = self.bridges.iter_mut().filter_map(|bridge| match &mut bridge.password {
-            Some(Secret::File(path)) => Some(path),
-            _ => None,
-        });
-        for path in secrets.chain([&mut self.queue.path]).chain(&mut self.control.socket) {
+        let bridges = self.bridges.iter_mut().flat_map(Bridge::files);
+        for path in bridges.chain([&mut self.queue.path]).chain(&mut self.control.socket) {
             *path = folder.join(&*path);
         }
     }

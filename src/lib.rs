@@ -14,7 +14,7 @@
 //! |---|---|
 //! | pure | [`reading`], [`topic`], [`format`](mod@format), [`wire`], [`mqtt`], [`render`], [`backoff`], and the deciding halves of parts (`queue::core`, `bridge::session`, `broker::routing`, …) |
 //! | configuration | [`config`] |
-//! | services | [`clock`], [`flow`], [`status`], [`logging`], [`signal`], [`control`] |
+//! | services | [`clock`], [`flow`], [`status`], [`logging`], [`signal`], [`control`], [`transport`] |
 //! | parts | [`port`], [`queue`], [`broker`], [`publisher`], [`bridge`] |
 //! | wiring | [`gateway`], [`command`], `main` |
 //! | beside it | [`sim`]: boards without hardware |
@@ -40,4 +40,5 @@ pub mod signal;
 pub mod sim;
 pub mod status;
 pub mod topic;
+pub mod transport;
 pub mod wire;

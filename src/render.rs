@@ -10,8 +10,7 @@
 //!
 //! This is the hot path: everything is written straight into one buffer.
 
-mod time;
-pub use time::moment;
+pub mod time;
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -1,240 +1,26 @@
-//! The bridge against a broker that we did not write: Debian's mosquitto, on a free port, with a
-//! proxy in between that cuts the link.
+//! The bridge against a broker that we did not write, with a proxy in between that cuts the link.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+#[path = "support/cloud.rs"]
+mod cloud;
+
 use std::time::Duration;
 
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::Packet;
-use rumqttc::v5::{AsyncClient, Event, MqttOptions};
-use serialgate::bridge::{Bridge, Handles, consumer};
-use serialgate::config;
-use serialgate::flow::Bulletin;
+use cloud::{Gateway, Mosquitto, PATIENCE, bridge_to, cuttable, subscribe, survives_cuts};
+use serialgate::config::{self, Endpoint};
 use serialgate::mqtt::packet::Version;
-use serialgate::queue::Queue;
-use serialgate::reading::{Body, Reading, Value};
-use serialgate::status::{self, BridgeState, Cell};
-use serialgate::topic::{Subject, Topics};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use serialgate::topic::Subject;
 use tokio::time::{sleep, timeout};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A mosquitto with an open port on loopback; dies with its handle.
-struct Mosquitto {
-    child: Child,
-    address: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Mosquitto {
-    async fn start() -> Self {
-        Self::start_at(free_address()).await
-    }
-
-    async fn start_at(address: SocketAddr) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\n",
-            address.port()
-        );
-        let file = folder.path().join("mosquitto.conf");
-        std::fs::write(&file, config).unwrap();
-        let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap());
-        let child = Command::new("mosquitto")
-            .env("PATH", path)
-            .arg("-c")
-            .arg(file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("mosquitto is installed");
-        let ready = async {
-            while TcpStream::connect(address).await.is_err() {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(PATIENCE, ready).await.expect("mosquitto listens");
-        Self { child, address, _folder: folder }
-    }
-}
-
-/// An address on loopback where nobody listens.
-fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What a subscriber has seen.
-#[derive(Default)]
-struct Seen {
-    /// Numbers of readings, in the order in which they came.
-    readings: Vec<u64>,
-    /// Ids by number; one that differs between two copies is a bug.
-    ids: HashMap<u64, String>,
-    /// Newest payload of every other topic.
-    words: HashMap<String, String>,
-}
-
-/// Subscribes to everything; gives what comes.
-async fn subscribe(broker: SocketAddr) -> Arc<Mutex<Seen>> {
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let options = MqttOptions::new("subscriber", broker.ip().to_string(), broker.port());
-    let (client, mut events) = AsyncClient::new(options, 100);
-    client.subscribe("#", QoS::AtLeastOnce).await.unwrap();
-    let (subscribed, ready) = oneshot::channel::<()>();
-    let mut subscribed = Some(subscribed);
-    let into = Arc::clone(&seen);
-    tokio::spawn(async move {
-        let _client = client;
-        loop {
-            match events.poll().await.unwrap() {
-                Event::Incoming(Packet::SubAck(_)) => drop(subscribed.take()),
-                Event::Incoming(Packet::Publish(publish)) => {
-                    let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
-                    let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
-                    into.lock().unwrap().take(topic, payload);
-                }
-                _ => {}
-            }
-        }
-    });
-    let _ = timeout(PATIENCE, ready).await.expect("subscribes");
-    seen
-}
-
-impl Seen {
-    fn take(&mut self, topic: String, payload: String) {
-        if !topic.ends_with("/data") {
-            self.words.insert(topic, payload);
-            return;
-        }
-        let json: serde_json::Value = serde_json::from_str(&payload).unwrap();
-        let (seq, id) = (json["seq"].as_u64().unwrap(), json["id"].as_str().unwrap().to_owned());
-        assert_eq!(*self.ids.entry(seq).or_insert_with(|| id.clone()), id, "one id for reading {seq}");
-        self.readings.push(seq);
-    }
-}
-
-/// Passes connections on to `to`, and can cut them.
-async fn proxy(to: SocketAddr) -> (SocketAddr, Arc<tokio::sync::Notify>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let cut = Arc::new(tokio::sync::Notify::new());
-    let when = Arc::clone(&cut);
-    tokio::spawn(async move {
-        loop {
-            let (mut near, _) = listener.accept().await.unwrap();
-            let mut far = TcpStream::connect(to).await.unwrap();
-            tokio::select! {
-                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                () = when.notified() => {}
-            }
-        }
-    });
-    (address, cut)
-}
-
-/// A gateway's durable half: queue and bridge.
-struct Gateway {
-    queue: Queue,
-    bulletin: Bulletin,
-    status: Cell<status::Bridge>,
-    stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<()>,
-    _folder: tempfile::TempDir,
-}
-
-impl Gateway {
-    fn start(broker: SocketAddr, protocol: Option<Version>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = config::Bridge {
-            name: "cloud".into(),
-            host: broker.ip().to_string(),
-            port: broker.port(),
-            protocol,
-            ..config::Bridge::default()
-        };
-        let topics = Topics::new("serialgate", "pi");
-        let file = config::Queue { path: folder.path().join("queue.db"), ..config::Config::default().queue };
-        let queue = Queue::open(&file, topics.clone(), vec![consumer(&config)]).unwrap();
-        let (bulletin, status) = (Bulletin::default(), Cell::default());
-        let handles = Handles {
-            outlet: queue.outlet(0),
-            queue: queue.clone(),
-            bulletin: bulletin.clone(),
-            topics,
-            status: status.clone(),
-        };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let bridge = Bridge::new(config, "pi", handles);
-        let task = tokio::spawn(bridge.run(async move {
-            let _ = stopped.await;
-        }));
-        Self { queue, bulletin, status, stop, task, _folder: folder }
-    }
-
-    fn push(&self, seq: u64) {
-        let decimal = |mantissa, exponent| Value::Decimal { mantissa, exponent };
-        let values = vec![("temp".into(), decimal(2345, -2)), ("hum".into(), decimal(412, -1))];
-        let (id, at) = (self.queue.name(), self.queue.clock().now());
-        self.queue.push(Body::Reading(Reading { device: "shed".into(), id, seq, at, values }));
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let waiting = async {
-            while !holds() {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        if timeout(PATIENCE, waiting).await.is_err() {
-            panic!("never {what}: {:?} {:?}", self.status.lock(), self.queue.status());
-        }
-    }
-}
-
-const CUTS: u64 = 5;
-const PER_CUT: u64 = 2000;
-const READINGS: u64 = CUTS * PER_CUT;
 
 #[tokio::test]
 async fn everything_arrives_through_cuts_in_order_after_dedupe() {
     for protocol in [None, Some(Version::V3)] {
         let mosquitto = Mosquitto::start().await;
         let seen = subscribe(mosquitto.address).await;
-        let (address, cut) = proxy(mosquitto.address).await;
-        let gateway = Gateway::start(address, protocol);
-        for round in 0..CUTS {
-            let connected = || gateway.status.lock().state == BridgeState::Connected;
-            gateway.until("connected", connected).await;
-            let delivered = gateway.status.lock().delivered;
-            (0..PER_CUT).for_each(|n| gateway.push(round * PER_CUT + n));
-            gateway.until("flowing", || gateway.status.lock().delivered > delivered + PER_CUT / 10).await;
-            cut.notify_waiters();
-            gateway.until("cut", || !connected()).await;
-        }
-        gateway.until("delivered", || gateway.queue.status().readings == 0).await;
-        gateway.until("seen", || seen.lock().unwrap().ids.len() as u64 == READINGS).await;
-        let queue = gateway.queue.status();
-        assert_eq!((queue.accepted, queue.delivered, queue.dropped.total()), (READINGS, READINGS, 0));
-        let seen = seen.lock().unwrap();
-        let duplicates = seen.readings.len() as u64 - READINGS;
-        assert!(duplicates <= gateway.status.lock().duplicates_possible, "{duplicates}");
-        let mut first = std::collections::HashSet::new();
-        let deduped: Vec<_> = seen.readings.iter().copied().filter(|seq| first.insert(*seq)).collect();
-        assert_eq!(deduped, (0..READINGS).collect::<Vec<_>>());
+        let (address, cut) = cuttable(mosquitto.address).await;
+        let gateway = Gateway::start(config::Bridge { protocol, ..bridge_to(Endpoint::tcp(address)) });
+        survives_cuts(&gateway, &seen, &cut, 5, 2000).await;
     }
 }
 
@@ -243,13 +29,13 @@ async fn the_gateways_status_is_true_at_the_start_after_a_crash_and_at_the_end()
     let mosquitto = Mosquitto::start().await;
     let seen = subscribe(mosquitto.address).await;
     let word = || seen.lock().unwrap().words.get("serialgate/pi/status").cloned();
-    let gateway = Gateway::start(mosquitto.address, None);
+    let gateway = Gateway::start(bridge_to(Endpoint::tcp(mosquitto.address)));
     gateway.bulletin.post(Subject::Gateway, "online");
     gateway.until("online", || word().as_deref() == Some("online")).await;
     gateway.task.abort();
     gateway.until("offline by the will", || word().as_deref() == Some("offline")).await;
 
-    let gateway = Gateway::start(mosquitto.address, None);
+    let gateway = Gateway::start(bridge_to(Endpoint::tcp(mosquitto.address)));
     gateway.bulletin.post(Subject::Gateway, "online");
     gateway.until("online", || word().as_deref() == Some("online")).await;
     gateway.stop.send(()).unwrap();

@@ -57,6 +57,16 @@ impl Alive {
         self.ping = None;
     }
 
+    /// PINGREQ was sent before it was due.
+    pub(super) fn asked(&mut self, now: Instant) {
+        self.ping = Some(now);
+    }
+
+    /// Whether an answer to PINGREQ is awaited.
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.ping.is_some()
+    }
+
     /// The socket took bytes; `more` wait for it.
     pub(super) fn wrote(&mut self, more: bool, now: Instant) {
         self.sent = now;

@@ -16,6 +16,7 @@ use super::version::Negotiation;
 pub(super) struct Hello {
     client_id: Arc<str>,
     username: Option<Arc<str>>,
+    has_will: bool,
     will_topic: Arc<str>,
     will_qos: Qos,
     will_retain: bool,
@@ -29,11 +30,25 @@ impl Hello {
         Self {
             client_id: config.client_id.clone().unwrap_or_else(default_id).into(),
             username: config.username.as_deref().map(Into::into),
+            has_will: true,
             will_topic: topics.of(&Subject::Gateway).into(),
             will_qos: Qos::AtLeastOnce,
             will_retain: true,
             negotiation: Negotiation::new(config.protocol),
         }
+    }
+
+    /// The same as another client, which may connect beside the first one. It has no will: its end
+    /// says nothing of the gateway.
+    pub(super) fn beside(mut self) -> Self {
+        self.client_id = format!("{}-check", self.client_id).into();
+        self.has_will = false;
+        self
+    }
+
+    /// The client id that it says.
+    pub(super) fn client_id(&self) -> Arc<str> {
+        Arc::clone(&self.client_id)
     }
 
     /// The next CONNECT. The session begins clean: what is to be sent is in the queue.
@@ -50,7 +65,7 @@ impl Hello {
             topic_alias_maximum: 0,
             username: self.username.clone(),
             password: password.map(Into::into),
-            will: Some(Will { message: will, delay_s: 0 }),
+            will: self.has_will.then_some(Will { message: will, delay_s: 0 }),
         }
     }
 

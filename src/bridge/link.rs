@@ -1,34 +1,27 @@
-//! The TCP side of a bridge: finding the broker, and moving the session's bytes.
+//! The connection of a bridge: reading its password, and moving the session's bytes.
 
+use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until};
 
-use crate::config::SecretError;
+use crate::config::Password;
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::Connect;
+use crate::transport::{self, Blocking, Stream, Token, TokenError};
 
 use super::flights::Outcome;
 use super::lost::Lost;
 use super::session::Session;
 
-/// The name server has this long to answer.
-const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
-/// Each address of the broker has this long to answer.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Addresses tried per attempt.
-const ADDRESSES_MAX: usize = 8;
-/// What the kernel may hold for us to send, in bytes; it takes twice that. Enough for 1 MB/s at a
-/// round trip of 250 ms. The kernel would grow it to megabytes on a slow link, and what is in
-/// there shows no progress.
-const SEND_BYTES: u32 = 128 * 1024;
+/// The password has this long to be read.
+const PASSWORD_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes read at a time.
 const READ_BYTES: usize = 4096;
 
@@ -37,121 +30,102 @@ const READ_BYTES: usize = 4096;
 pub(super) enum Failure {
     /// The password cannot be read.
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Password(#[from] TokenError),
     /// Something in our CONNECT is too long.
     #[error("client id, user name or password cannot be sent: {0}")]
     Connect(CodecError),
-    /// The name server did not answer.
-    #[error("no answer about the address of {host} within {LOOKUP_WITHIN:?}")]
-    LookupSilent {
-        /// The name.
-        host: Arc<str>,
-    },
-    /// The name server said no.
-    #[error("the address of {host} cannot be found: {error}")]
-    Lookup {
-        /// The name.
-        host: Arc<str>,
-        /// Why.
-        error: io::Error,
-    },
-    /// The last of the addresses did not take the connection.
-    #[error("{address} cannot be reached: {error}")]
-    Unreachable {
-        /// That address.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
+    /// There is no way to the broker.
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
     /// The transport ended a connection.
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    /// The protocol ended a connection.
-    #[error(transparent)]
-    Lost(#[from] Lost),
+    /// What answers is no broker.
+    #[error("{0}")]
+    Mistaken(&'static str),
+    /// The protocol ended a connection; with what may be the reason.
+    #[error("{0}{hint}", hint = Hint(*.1))]
+    Lost(Lost, Option<&'static str>),
 }
 
-/// Opens TCP connections to one broker.
+/// What may be the reason, if anything.
+struct Hint(Option<&'static str>);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost, None)
+    }
+}
+
+/// Reads the password of a bridge, if it has one, for each connection anew.
 #[derive(Debug)]
-pub(super) struct Dialer {
-    host: Arc<str>,
-    port: u16,
-    /// A look-up that nobody waited for to the end. There is one at a time: in front of a dead
-    /// name server each attempt would leave a thread behind.
-    lookup: Option<JoinHandle<io::Result<Vec<SocketAddr>>>>,
-    /// What worked last is tried first.
-    last: Option<SocketAddr>,
+pub(super) struct Passwords {
+    password: Option<Password>,
+    reading: Blocking<Result<Token, TokenError>>,
 }
 
-impl Dialer {
-    pub(super) fn new(host: &str, port: u16) -> Self {
-        Self { host: host.into(), port, lookup: None, last: None }
+impl Passwords {
+    pub(super) fn new(password: Option<Password>) -> Self {
+        Self { password, reading: Blocking::default() }
     }
 
-    /// Looks the name up and tries its addresses in turn.
-    pub(super) async fn dial(&mut self) -> Result<TcpStream, Failure> {
-        let mut addresses = self.addresses().await?;
-        addresses.sort_by_key(|address| Some(*address) != self.last);
-        let mut failure = None;
-        for address in addresses.into_iter().take(ADDRESSES_MAX) {
-            match connect(address).await {
-                Ok(stream) => {
-                    self.last = Some(address);
-                    return Ok(stream);
-                }
-                Err(error) => failure = Some(Failure::Unreachable { address, error }),
-            }
-        }
-        Err(failure.unwrap_or_else(|| self.not_found(io::Error::other("it has none"))))
-    }
-
-    async fn addresses(&mut self) -> Result<Vec<SocketAddr>, Failure> {
-        if let Ok(ip) = self.host.parse::<IpAddr>() {
-            return Ok(vec![(ip, self.port).into()]);
-        }
-        let (host, port) = (Arc::clone(&self.host), self.port);
-        let lookup = self.lookup.get_or_insert_with(|| {
-            tokio::task::spawn_blocking(move || Ok((&*host, port).to_socket_addrs()?.collect()))
-        });
-        let Ok(found) = timeout(LOOKUP_WITHIN, lookup).await else {
-            return Err(Failure::LookupSilent { host: Arc::clone(&self.host) });
-        };
-        self.lookup = None;
-        found.unwrap_or_else(|error| Err(error.into())).map_err(|error| self.not_found(error))
-    }
-
-    fn not_found(&self, error: io::Error) -> Failure {
-        Failure::Lookup { host: Arc::clone(&self.host), error }
+    /// The password as text, and when a connection that begins with it is to be renewed.
+    pub(super) async fn read(&mut self) -> Result<(Option<String>, Option<Instant>), TokenError> {
+        let Some(password) = self.password.clone() else { return Ok((None, None)) };
+        let begin = Instant::now();
+        let read = self.reading.run(PASSWORD_WITHIN, move || Token::read(&password, SystemTime::now())).await;
+        let token = read.unwrap_or(Err(TokenError::Silent))?;
+        Ok((Some(token.text), token.renew_after.map(|after| begin + after)))
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_send_buffer_size(SEND_BYTES)?;
-    let connected = timeout(CONNECT_WITHIN, socket.connect(address)).await;
-    let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-    // Live readings go out at once; what can be sent together is sent with one write anyway.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// Waits until `at`; for ever where there is no such time.
+pub(super) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
-/// A TCP connection and its session.
+/// A connection and its session.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) session: Session,
     pub(super) address: SocketAddr,
-    stream: TcpStream,
+    /// When the token ends with which it began, and a new connection is due.
+    pub(super) renew_at: Option<Instant>,
+    stream: Stream,
     input: BytesMut,
-    /// The socket takes bytes. Once it does not, what it still gives says why.
+    /// The stream takes bytes. Once it does not, what it still gives says why.
     writable: bool,
+    /// So many bytes of the session's output are in the stream, but not yet all in the socket: TLS
+    /// and WebSocket take them at once and wrap them.
+    taken: usize,
+}
+
+/// What happened first.
+enum Moved {
+    Sent(io::Result<()>),
+    Read(io::Result<usize>),
 }
 
 impl Connection {
-    /// Says CONNECT on `stream` and waits until the broker accepts.
-    pub(super) async fn open(stream: TcpStream, hello: Connect) -> Result<Self, Failure> {
-        let address = stream.peer_addr().map_err(Failure::Broken)?;
+    /// Says CONNECT on `stream` and waits until the broker accepts. It is to be renewed at `renew_at`.
+    pub(super) async fn open(
+        stream: Stream,
+        hello: Connect,
+        renew_at: Option<Instant>,
+    ) -> Result<Self, Failure> {
+        let address = stream.peer();
         let session = Session::new(hello, Instant::now().into_std()).map_err(Failure::Connect)?;
-        let mut connection = Self { session, address, stream, input: BytesMut::new(), writable: true };
+        let input = BytesMut::new();
+        let mut connection = Self { session, address, renew_at, stream, input, writable: true, taken: 0 };
         while !connection.session.is_open() {
             connection.turn(&mut Vec::new()).await?;
         }
@@ -161,16 +135,36 @@ impl Connection {
     /// Writes what the socket takes at once, which mostly is everything: that spares a turn for each
     /// message. The rest is for [`Connection::turn`].
     pub(super) fn flush(&mut self, outcomes: &mut Vec<Outcome>) {
-        let output = self.session.output();
-        if !self.writable || output.is_empty() {
-            return;
-        }
-        match self.stream.try_write(output) {
-            Ok(count) => {
-                output.advance(count);
-                self.session.wrote(Instant::now().into_std(), outcomes);
+        let mut nobody = Context::from_waker(Waker::noop());
+        while self.has_output() {
+            match self.send(&mut nobody) {
+                Poll::Ready(sent) => self.sent(sent, outcomes),
+                Poll::Pending => return,
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        }
+    }
+
+    fn has_output(&mut self) -> bool {
+        self.writable && !self.session.output().is_empty()
+    }
+
+    /// Hands the stream bytes, and drives it until the socket has them; then they leave the output.
+    fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let output = self.session.output();
+        if self.taken == 0 {
+            self.taken = ready!(Pin::new(&mut self.stream).poll_write(cx, output))?;
+            if self.taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        output.advance(std::mem::take(&mut self.taken));
+        Poll::Ready(Ok(()))
+    }
+
+    fn sent(&mut self, sent: io::Result<()>, outcomes: &mut Vec<Outcome>) {
+        match sent {
+            Ok(()) => self.session.wrote(Instant::now().into_std(), outcomes),
             Err(_) => self.writable = false,
         }
     }
@@ -180,35 +174,63 @@ impl Connection {
     /// other up. Cancel safe.
     pub(super) async fn turn(&mut self, outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
         let deadline = self.session.deadline();
-        let has_output = self.writable && !self.session.output().is_empty();
-        self.input.reserve(READ_BYTES);
-        let (mut reader, mut writer) = self.stream.split();
-        tokio::select! {
-            written = writer.write_buf(self.session.output()), if has_output => {
-                match written {
-                    Ok(_) => self.session.wrote(Instant::now().into_std(), outcomes),
-                    Err(_) => self.writable = false,
-                }
-                Ok(())
-            }
-            read = reader.read_buf(&mut self.input) => match read {
-                Ok(0) => Err(self.closed()),
-                Ok(_) => Ok(self.session.receive(&mut self.input, Instant::now().into_std(), outcomes)?),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(self.closed()),
-                Err(error) => Err(Failure::Broken(error)),
-            },
-            () = sleep_until(deadline.into()) => Ok(self.session.on_time(Instant::now().into_std())?),
+        let moved = tokio::select! {
+            moved = std::future::poll_fn(|cx| self.poll_move(cx)) => moved,
+            () = sleep_until(deadline.into()) => return Ok(self.session.on_time(Instant::now().into_std())?),
+        };
+        match moved {
+            Moved::Sent(sent) => self.sent(sent, outcomes),
+            Moved::Read(read) => self.took(read, outcomes)?,
         }
+        Ok(())
+    }
+
+    /// One of both, each first in turn: neither side may keep the other from moving.
+    fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Moved> {
+        let send_first = fastrand::bool();
+        for sends in [send_first, !send_first] {
+            if !sends {
+                self.input.reserve(READ_BYTES);
+                if let Poll::Ready(read) = pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+                    return Poll::Ready(Moved::Read(read));
+                }
+            } else if self.has_output()
+                && let Poll::Ready(sent) = self.send(cx)
+            {
+                return Poll::Ready(Moved::Sent(sent));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn took(&mut self, read: io::Result<usize>, outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
+        /// As some systems end a connection, and as TLS calls an end without a goodbye.
+        const ENDS: [io::ErrorKind; 2] = [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
+        match read {
+            Ok(0) => return Err(self.closed()),
+            Ok(_) => {}
+            Err(error) if ENDS.contains(&error.kind()) => return Err(self.closed()),
+            Err(error) => return Err(Failure::Broken(error)),
+        }
+        let mistaken = if self.session.is_open() { None } else { self.stream.mistaken(&self.input) };
+        if let Some(words) = mistaken {
+            return Err(Failure::Mistaken(words));
+        }
+        Ok(self.session.receive(&mut self.input, Instant::now().into_std(), outcomes)?)
     }
 
     fn closed(&self) -> Failure {
-        if self.session.is_open() { Lost::Closed.into() } else { Lost::ClosedUnanswered.into() }
+        if self.session.is_open() {
+            Lost::Closed.into()
+        } else {
+            Failure::Lost(Lost::ClosedUnanswered, self.stream.closed_early())
+        }
     }
 
     /// Sends what is left, and waits until the other side has closed: an early close could throw
     /// away what it has not read yet.
     pub(super) async fn close(&mut self, outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
-        while self.writable && !self.session.output().is_empty() {
+        while self.has_output() {
             self.turn(outcomes).await?;
         }
         self.stream.shutdown().await.map_err(Failure::Broken)?;

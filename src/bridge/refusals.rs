@@ -129,7 +129,10 @@ impl Bridge {
             return false;
         }
         match self.pace(session) {
-            Pace::Ping => session.ping(),
+            Pace::Ping => {
+                // Two bytes: it always fits.
+                let _ = session.ping(Instant::now().into_std());
+            }
             Pace::One if session.in_flight() == 0 => {
                 let words_first = self.refusals.suspect.suspects_words();
                 if words_first {
@@ -186,7 +189,7 @@ impl Bridge {
         let now = Instant::now().into_std();
         self.refusals.waiting = None;
         self.refusals.quarantine.lost(now);
-        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _)) = failure {
+        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _), _) = failure {
             // The broker has a limit that it did not tell; the largest row is certainly over it.
             let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
             return largest.into_iter().for_each(|(row, _)| self.give_up(row, &ReasonWords(*reason)));

@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backoff::STABLE;
 use crate::mqtt::packet::Version;
 use crate::status::{self, BridgeState, Cell};
 
 use super::eta::Eta;
 use super::lost;
+use super::takeover::Life;
 
 /// Topics whose dead letters were logged: more are counted only.
 const TOPICS_TOLD_MAX: usize = 256;
@@ -25,6 +27,10 @@ pub(super) struct Report {
     eta: Eta,
     /// Why the last attempt failed, so that the same is not logged again.
     failed_for: Option<String>,
+    /// Another client takes our client id: told once, and the coming and going is not told.
+    rivalled: bool,
+    /// Something was acknowledged on this connection.
+    worked: bool,
     topics_told: HashSet<Arc<str>>,
 }
 
@@ -37,6 +43,8 @@ impl Report {
             since: now,
             eta: Eta::default(),
             failed_for: None,
+            rivalled: false,
+            worked: false,
             topics_told: HashSet::new(),
         }
     }
@@ -48,21 +56,50 @@ impl Report {
 
     /// The broker accepted us.
     pub(super) fn connected(&mut self, address: SocketAddr, version: Version, now: Instant) {
-        tracing::info!(bridge = %self.name, %address, protocol = lost::number(version), "bridge connected");
+        let protocol = lost::number(version);
+        if self.rivalled {
+            tracing::debug!(bridge = %self.name, %address, protocol, "bridge connected");
+        } else {
+            tracing::info!(bridge = %self.name, %address, protocol, "bridge connected");
+        }
         self.failed_for = None;
+        self.worked = false;
         self.since = now;
         self.eta = Eta::default();
         self.cell.lock().state = BridgeState::Connected;
     }
 
-    /// The connection is gone; as many readings may arrive twice.
-    pub(super) fn lost(&mut self, reason: &str, duplicates_possible: u64, now: Instant) {
-        tracing::warn!(bridge = %self.name, error = reason, duplicates_possible, "bridge lost");
+    /// Something was acknowledged.
+    pub(super) fn worked(&mut self) {
+        self.worked = true;
+    }
+
+    /// What the connection was like so far.
+    pub(super) fn life(&self, now: Instant) -> Life {
+        Life { held: now.saturating_duration_since(self.since), worked: self.worked }
+    }
+
+    /// The connection is gone, with `rivalled` to another client; as many readings may arrive twice.
+    pub(super) fn lost(&mut self, reason: &str, rivalled: bool, duplicates_possible: u64, now: Instant) {
+        if rivalled && self.rivalled {
+            tracing::debug!(bridge = %self.name, error = reason, duplicates_possible, "bridge lost");
+        } else {
+            tracing::warn!(bridge = %self.name, error = reason, duplicates_possible, "bridge lost");
+        }
+        self.rivalled = rivalled;
         self.failed_for = Some(reason.into());
         self.since = now;
         let mut status = self.cell.lock();
         status.in_flight = 0;
         status.eta_s = None;
+        status.duplicates_possible += duplicates_possible;
+    }
+
+    /// The connection was ended by us, to begin a new one; as many readings may arrive twice.
+    pub(super) fn renewing(&mut self, duplicates_possible: u64) {
+        tracing::info!(bridge = %self.name, duplicates_possible, "bridge connects again with a new token");
+        let mut status = self.cell.lock();
+        status.in_flight = 0;
         status.duplicates_possible += duplicates_possible;
     }
 
@@ -93,6 +130,10 @@ impl Report {
         if status.state == BridgeState::Connected {
             self.eta.observe(now, backlog);
             status.eta_s = self.eta.seconds(backlog);
+            if self.rivalled && now.saturating_duration_since(self.since) >= STABLE {
+                tracing::info!(bridge = %self.name, "bridge stays connected: nobody else uses its client id");
+                self.rivalled = false;
+            }
         }
     }
 

@@ -104,12 +104,6 @@ impl Session {
         self.pongs
     }
 
-    /// Asks the broker whether it answers.
-    pub(super) fn ping(&mut self) {
-        // It always fits.
-        let _ = self.codec.encode(&Packet::PingReq, &mut self.output);
-    }
-
     // === Rows ===
 
     /// The first `max` rows that the broker would not take before and that are to be sent now,
@@ -202,11 +196,35 @@ impl Session {
     pub(super) fn say_goodbye(&mut self, topic: &str, offline: &'static str) {
         let retain = self.open().is_some_and(|open| open.retain);
         let word = Publish::new(topic, offline, Qos::AtMostOnce, retain);
-        for packet in [Packet::Publish(Box::new(word)), Packet::Disconnect(Disconnect::new(Reason::SUCCESS))]
-        {
-            // A broker that takes no packet of this size does without.
-            let _ = self.codec.encode(&packet, &mut self.output);
+        // A broker that takes no packet of this size does without.
+        let _ = self.codec.encode(&Packet::Publish(Box::new(word)), &mut self.output);
+        self.leave();
+    }
+
+    /// Ends the connection; the will stays unsaid.
+    pub(super) fn leave(&mut self) {
+        let end = Packet::Disconnect(Disconnect::new(Reason::SUCCESS));
+        let _ = self.codec.encode(&end, &mut self.output);
+    }
+
+    // === Looking at a link ===
+
+    /// What the broker answered to CONNECT.
+    pub(super) fn answer(&self) -> Option<&ConnAck> {
+        self.open().map(|open| &open.answer)
+    }
+
+    /// Asks for a sign of life.
+    pub(super) fn ping(&mut self, now: Instant) -> Result<(), CodecError> {
+        if let Some(open) = self.open_mut() {
+            open.alive.asked(now);
         }
+        self.codec.encode(&Packet::PingReq, &mut self.output)
+    }
+
+    /// Whether a sign of life is due.
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.open().is_some_and(|open| open.alive.awaits_pong())
     }
 
     // === Receiving ===
@@ -275,7 +293,7 @@ impl Session {
         if let Some(bytes) = answer.maximum_packet_size {
             self.codec.set_peer_maximum(bytes);
         }
-        self.phase = Phase::Open(Box::new(Open::new(self.version, &answer, now)));
+        self.phase = Phase::Open(Box::new(Open::new(self.version, answer, now)));
         Ok(())
     }
 

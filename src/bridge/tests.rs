@@ -1,5 +1,7 @@
 //! The bridge against brokers that a test plays packet by packet.
 
+mod renewal;
+
 use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};
@@ -7,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::*;
 use crate::mqtt::codec::Codec;
@@ -40,8 +43,7 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config::Bridge {
             name: "cloud".into(),
-            host: "127.0.0.1".into(),
-            port: listener.local_addr().unwrap().port(),
+            endpoint: config::Endpoint::tcp(listener.local_addr().unwrap()),
             ..config::Bridge::default()
         };
         change(&mut config);
@@ -213,7 +215,7 @@ async fn the_first_packet_is_as_the_design_says() {
     std::io::Write::write_all(&mut secret, b"hunter2\n").unwrap();
     let rig = Rig::with(TcpListener::bind("127.0.0.1:0").await.unwrap(), |config| {
         config.username = Some("greenhouse".into());
-        config.password = Some(config::Secret::File(secret.path().into()));
+        config.password = Some(config::Password::Plain(config::Secret::File(secret.path().into())));
     });
     let (_broker, connect) = rig.accept().await;
     assert_eq!((connect.version, connect.clean_start, connect.keep_alive_s), (Version::V5, true, 30));

@@ -1,20 +1,28 @@
-//! `serialgate check`: is the configuration right, and what does it mean?
+//! `serialgate check`: is the configuration right, and what does it mean? And do its links work?
 
-use std::fmt::Write;
+mod connect;
+
+use std::fmt::{Display, Write};
+use std::time::SystemTime;
 
 use super::{ConfigArg, Exit, complain, say};
 use crate::config::units::{print_duration, print_size};
-use crate::config::{Bridge, Config, Durability, Order, Port, WhenFull};
+use crate::config::{Bridge, Config, Durability, Endpoint, Order, Port, WhenFull};
 use crate::mqtt::packet::Version;
+use crate::transport::{self, Token};
 
 /// `check` on the command line.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example:\n  serialgate check --config /etc/serialgate/serialgate.yaml\n\n\
-    Exit code 0: the file is right. 78: it is not, and every mistake stands on standard error as\n\
-    FILE:LINE:COLUMN: what is wrong, and what to write instead.")]
+#[command(after_help = "Examples:\n  serialgate check --config /etc/serialgate/serialgate.yaml\n  \
+    serialgate check --connect\n\n\
+    Exit code 0: all is right. 78: the file is not, and every mistake stands on standard error as\n\
+    FILE:LINE:COLUMN: what is wrong, and what to write instead. 69: a bridge cannot reach its broker.")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
+    /// Try the link of every bridge, step by step, beside a daemon that may be running
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Checks the file and says in words what it means.
@@ -26,7 +34,7 @@ pub fn run(args: &Args) -> Exit {
             for warning in warnings(&config) {
                 complain(format_args!("warning: {warning}"));
             }
-            Exit::Ok
+            if args.connect { connect::run(&config) } else { Exit::Ok }
         }
         Err(error) => {
             complain(error);
@@ -96,12 +104,13 @@ fn describe_bridge(bridge: &Bridge) -> String {
         Order::Oldest => "",
         Order::LiveFirst => ", live ones first",
     };
-    let host = if bridge.host.contains(':') { format!("[{}]", bridge.host) } else { bridge.host.clone() };
+    let Endpoint { url, proxy, .. } = &bridge.endpoint;
+    let way = proxy.as_ref().map_or(String::new(), |proxy| format!(" by the proxy {}", proxy.authority()));
     let what = match &bridge.forward {
         None => String::from("our own topics except state"),
         Some(filters) => filters.join(", "),
     };
-    format!("{}, mqtt://{host}:{} (MQTT {version}), gets {what}{order}", bridge.name, bridge.port)
+    format!("{}, {url}{way} (MQTT {version}), gets {what}{order}", bridge.name)
 }
 
 /// What is allowed but probably not meant.
@@ -114,9 +123,10 @@ fn warnings(config: &Config) -> Vec<String> {
         warnings.push("there is no broker and no bridge, so readings go nowhere".to_owned());
     }
     for bridge in &config.bridges {
-        if let Some(Err(error)) = bridge.password.as_ref().map(crate::config::Secret::read) {
-            warnings.push(format!("bridge {}: {error}", bridge.name));
-        }
+        let mut warn = |error: &dyn Display| warnings.push(format!("bridge {}: {error}", bridge.name));
+        let token = bridge.password.as_ref().map(|password| Token::read(password, SystemTime::now()));
+        token.transpose().err().iter().for_each(|error| warn(error));
+        transport::check_files(&bridge.endpoint).err().iter().for_each(|error| warn(error));
     }
     warnings
 }

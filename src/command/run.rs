@@ -32,7 +32,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     };
     logging::init().context("logging")?;
-    super::runtime()?.block_on(serve(config))
+    let runtime = super::runtime()?;
+    let exit = runtime.block_on(serve(config));
+    // A bridge may have left a thread behind that waits for a dead name server or file server.
+    runtime.shutdown_background();
+    exit
 }
 
 async fn serve(config: Config) -> anyhow::Result<Exit> {

@@ -1,10 +1,19 @@
 //! `bridges`: the links to other brokers.
 
-use std::collections::HashMap;
+mod password;
+mod proxy;
+mod tls;
+mod url;
 
-use super::broker::MQTT_PORT;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use self::password::{Password, Sas};
+pub use self::proxy::Proxy;
+pub use self::tls::{Identity, Tls};
+pub use self::url::{Authority, Scheme, Url};
 use super::read::{Problems, Table, Wrong, text};
-use super::secret::Secret;
 use super::tree::Node;
 use super::values;
 use crate::mqtt::packet::Version;
@@ -19,15 +28,8 @@ const MAX_FILTERS: usize = 256;
 /// Longest client id and user name, in bytes; brokers take less than the 65535 of the protocol.
 const MAX_NAME_BYTES: usize = 1024;
 
-/// Longest host name, in bytes (RFC 1035, 2.3.4).
-const MAX_HOST_BYTES: usize = 253;
-
-/// What to write instead of a wrong url.
-const URL_EXAMPLE: &str =
-    "write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883";
-
 /// Keys of later versions.
-const LATER: [&str; 3] = ["rate", "receive", "tls"];
+const LATER: [&str; 2] = ["rate", "receive"];
 
 /// In which order a bridge gets what waits for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,15 +41,44 @@ pub enum Order {
     LiveFirst,
 }
 
+/// How a broker is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it is, and what carries MQTT there.
+    pub url: Url,
+    /// How the link is encrypted, where the url says that it is.
+    pub tls: Tls,
+    /// The proxy on the way.
+    pub proxy: Option<Proxy>,
+}
+
+impl Endpoint {
+    /// A broker at `address`, by TCP alone.
+    #[must_use]
+    pub fn tcp(address: SocketAddr) -> Self {
+        let (host, port) = (address.ip().to_string(), address.port());
+        Self { url: Url { scheme: Scheme::Mqtt, host, port, path: String::new() }, ..Self::default() }
+    }
+
+    /// Reads the keys of a bridge that say where it leads.
+    fn read(bridge: &str, table: &mut Table<'_>, problems: &mut Problems) -> Self {
+        let mut endpoint = Self::default();
+        let example = "url: mqtts://broker.example.com:8883";
+        table.require("url", example, &mut endpoint.url, problems, Url::parse);
+        let known = (!endpoint.url.host.is_empty()).then_some(endpoint.url.scheme);
+        endpoint.tls = Tls::read(table, known, problems);
+        endpoint.proxy = table.node("proxy").and_then(|node| Proxy::read(bridge, node, problems));
+        endpoint
+    }
+}
+
 /// A link from here to another broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bridge {
     /// Its name in logs and status: a slug, different for each bridge.
     pub name: String,
-    /// Host name or IP address of the other broker (`mqtt://host:port`).
-    pub host: String,
-    /// TCP port of the other broker.
-    pub port: u16,
+    /// How the other broker is reached.
+    pub endpoint: Endpoint,
     /// The version to speak; `None`: try 5, then 3.1.1 when refused.
     pub protocol: Option<Version>,
     /// The client id; `None`: one made from the gateway and the bridge.
@@ -55,7 +86,7 @@ pub struct Bridge {
     /// The user name.
     pub username: Option<String>,
     /// The password; never without a user name.
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
     /// In which order it gets what waits.
     pub order: Order,
     /// Filters for the topics to forward; `None`: our own topics except `state`.
@@ -86,24 +117,34 @@ impl Bridge {
         let mut bridge = Self::default();
         let mut table = Table::open("a bridge", node, problems)?;
         table.require("name", "name: cloud", &mut bridge.name, problems, values::slug);
-        let mut address = Default::default();
-        table.require("url", "url: mqtt://broker.example.com:1883", &mut address, problems, url);
-        (bridge.host, bridge.port) = address;
+        bridge.endpoint = Endpoint::read(&bridge.name, &mut table, problems);
         table.set("protocol", &mut bridge.protocol, problems, |text| protocol(text).map(Some));
         table.set("client_id", &mut bridge.client_id, problems, name);
         table.set("username", &mut bridge.username, problems, name);
         if let Some(node) = table.node("password") {
-            bridge.password = Secret::read_from(&bridge.name, node, problems);
-            if table.place_of("username").is_none() {
-                let wrong =
-                    Wrong::new("there is no user name for it", "add a line such as `username: greenhouse`");
-                problems.add_for("password", node.place, &wrong);
-            }
+            bridge.password = Password::read(&bridge.name, node, problems);
+            needs_username(&table, node, problems);
         }
         table.set("order", &mut bridge.order, problems, order);
         bridge.forward = forward(&mut table, problems);
         table.close(&LATER, problems);
         Some(bridge)
+    }
+
+    /// The files that it names.
+    pub(super) fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let Endpoint { tls, proxy, .. } = &mut self.endpoint;
+        let proxy = proxy.iter_mut().filter_map(|proxy| proxy.password.as_mut()?.file());
+        let password = self.password.iter_mut().filter_map(Password::file);
+        tls.files().chain(proxy).chain(password)
+    }
+}
+
+/// Notes that the password at `node` has no user name in `table`.
+fn needs_username(table: &Table<'_>, node: &Node, problems: &mut Problems) {
+    if table.place_of("username").is_none() {
+        let wrong = Wrong::new("there is no user name for it", "add a line such as `username: greenhouse`");
+        problems.add_for("password", node.place, &wrong);
     }
 }
 
@@ -151,46 +192,4 @@ fn protocol(text: &str) -> Result<Version, Wrong> {
             "write 5 or 3.1.1, or leave it out to try 5 first",
         )),
     }
-}
-
-/// Host and port of `mqtt://host:port`.
-fn url(text: &str) -> Result<(String, u16), Wrong> {
-    if text.contains('@') {
-        // The text is not repeated: it may hold a password.
-        let what = "user name and password do not belong in the url";
-        return Err(Wrong::new(
-            what,
-            "write them as `username` and `password`, and the url as `mqtt://host:port`",
-        ));
-    }
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(Wrong::value(text, "has no scheme", URL_EXAMPLE));
-    };
-    match scheme {
-        "mqtt" => {}
-        "mqtts" | "ws" | "wss" => {
-            let instead = "write `mqtt://`, and keep that link inside a network you trust or a VPN";
-            return Err(Wrong::later(&format!("`{scheme}://`"), instead));
-        }
-        other => {
-            return Err(Wrong::value(&format!("{other}://"), "is not a scheme of MQTT", URL_EXAMPLE));
-        }
-    }
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let broken = || Wrong::value(text, "is not of the form `mqtt://host:port`", URL_EXAMPLE);
-    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
-        Some(_) => return Err(broken()),
-        None => rest.find(':').map_or((rest, ""), |colon| rest.split_at(colon)),
-    };
-    let host_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    if host.is_empty() || host.len() > MAX_HOST_BYTES || !host.chars().all(host_char) {
-        return Err(broken());
-    }
-    let port = match port.strip_prefix(':') {
-        None if port.is_empty() => MQTT_PORT,
-        Some(digits) => values::number(digits, 1..=u16::MAX, "1883").map_err(|_| broken())?,
-        None => return Err(broken()),
-    };
-    Ok((host.to_owned(), port))
 }

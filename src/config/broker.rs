@@ -9,7 +9,7 @@ use super::tree::{Node, Value};
 const MAX_LISTENERS: usize = 16;
 
 /// The port that MQTT without TLS is known by.
-pub(super) const MQTT_PORT: u16 = 1883;
+const MQTT_PORT: u16 = 1883;
 
 /// Keys of later versions.
 const LATER: [&str; 1] = ["users"];

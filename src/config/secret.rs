@@ -75,6 +75,14 @@ impl Secret {
         Ok(line.to_owned())
     }
 
+    /// The file where it stands, if that is where.
+    pub(super) fn file(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) | Self::Credential(_) => None,
+        }
+    }
+
     /// Where it comes from, in words.
     fn source(&self) -> String {
         match self {
@@ -84,7 +92,7 @@ impl Secret {
         }
     }
 
-    /// Reads `{file: PATH}`, `{env: NAME}` or `{credential: NAME}` for the bridge `bridge`.
+    /// Reads `{file: PATH}`, `{env: NAME}` or `{credential: NAME}`, a secret of `bridge`.
     pub(super) fn read_from(bridge: &str, node: &Node, problems: &mut Problems) -> Option<Self> {
         if let Value::Text(_) | Value::Nothing = node.value {
             // The text is not repeated: it is a password.

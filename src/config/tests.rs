@@ -109,6 +109,63 @@ fn every_key_of_the_queue_arrives_where_it_belongs() {
 }
 
 #[test]
+fn a_url_says_what_carries_mqtt_and_where() {
+    for (text, shown, path) in [
+        ("mqtt://h", "mqtt://h:1883", ""),
+        ("mqtts://h/", "mqtts://h:8883", ""),
+        ("ws://h", "ws://h:80/mqtt", "/mqtt"),
+        ("wss://h:8084/", "wss://h:8084/", "/"),
+        ("wss://[::1]/a/b?c=d:/e", "wss://[::1]:443/a/b?…", "/a/b?c=d:/e"),
+        ("wss://h?token=x", "wss://h:443/mqtt?…", "/mqtt?token=x"),
+    ] {
+        let config = parse(&format!("bridges: [{{name: a, url: \"{text}\"}}]"));
+        let url = &config.bridges[0].endpoint.url;
+        assert_eq!((url.to_string().as_str(), url.path.as_str()), (shown, path), "{text}");
+    }
+}
+
+#[test]
+fn every_key_of_a_link_arrives_where_it_belongs() {
+    let config = parse(
+        "bridges:
+  - name: cloud
+    url: wss://broker.example.com
+    tls: {ca: ca.pem, certificate: own.pem, key: /k, alpn: [x-amzn-mqtt-ca, mqtt], server_name: b.example.com}
+    proxy: {url: 'http://proxy:3128/', username: u, password: {file: secrets/proxy}}
+    username: hub.azure-devices.net/d
+    password: {sas: {key: {file: secrets/key}, resource: hub.azure-devices.net/devices/d, policy: p, valid: 2h}}
+  - {name: spare, url: 'mqtts://h', proxy: 'http://[::1]:8080'}
+",
+    );
+    let folder = |file: &str| Path::new("/etc/serialgate").join(file);
+    let Endpoint { tls, proxy, .. } = &config.bridges[0].endpoint;
+    let expected = Tls {
+        ca: Some(folder("ca.pem")),
+        identity: Some(Identity { certificate: folder("own.pem"), key: "/k".into() }),
+        alpn: vec!["x-amzn-mqtt-ca".into(), "mqtt".into()],
+        server_name: Some("b.example.com".into()),
+    };
+    assert_eq!(*tls, expected);
+    let expected = Proxy {
+        host: "proxy".into(),
+        port: 3128,
+        username: Some("u".into()),
+        password: Some(Secret::File(folder("secrets/proxy"))),
+    };
+    assert_eq!(*proxy, Some(expected));
+    let expected = Sas {
+        key: Secret::File(folder("secrets/key")),
+        resource: "hub.azure-devices.net/devices/d".into(),
+        policy: Some("p".into()),
+        valid: Duration::from_secs(7200),
+    };
+    assert_eq!(config.bridges[0].password, Some(Password::Sas(expected)));
+    let spare = &config.bridges[1].endpoint;
+    assert_eq!(spare.tls, Tls::default());
+    assert_eq!(spare.proxy.as_ref().unwrap().authority().to_string(), "[::1]:8080");
+}
+
+#[test]
 fn every_key_of_the_broker_arrives_where_it_belongs() {
     let config = parse("broker: {listen: ['127.0.0.1:1884', {address: '[::1]:1883'}]}");
     let expected = ["127.0.0.1:1884", "[::1]:1883"].map(|a| Listener { address: a.parse().unwrap() });
@@ -132,21 +189,27 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
     );
     let cloud = Bridge {
         name: "cloud".into(),
-        host: "broker.example.com".into(),
-        port: 1883,
+        endpoint: Endpoint {
+            url: Url {
+                scheme: Scheme::Mqtt,
+                host: "broker.example.com".into(),
+                port: 1883,
+                path: String::new(),
+            },
+            ..Endpoint::default()
+        },
         protocol: Some(Version::V3),
         client_id: Some("c1".into()),
         username: Some("0012".into()),
-        password: Some(Secret::File("/etc/serialgate/secrets/cloud".into())),
+        password: Some(Password::Plain(Secret::File("/etc/serialgate/secrets/cloud".into()))),
         order: Order::LiveFirst,
         forward: Some(vec!["serialgate/#".into(), "sensors/+/temp".into()]),
     };
     let spare = Bridge {
         name: "spare".into(),
-        host: "2001:db8::1".into(),
-        port: 8883,
+        endpoint: Endpoint::tcp("[2001:db8::1]:8883".parse().unwrap()),
         username: Some("u".into()),
-        password: Some(Secret::Env("SPARE".into())),
+        password: Some(Password::Plain(Secret::Env("SPARE".into()))),
         ..Bridge::default()
     };
     assert_eq!(config.bridges, [cloud, spare]);
@@ -240,7 +303,7 @@ fn secrets_are_never_repeated() {
         assert!(!mistakes(text).contains("hunter2"), "{}", mistakes(text));
     }
     let config = parse("bridges: [{name: a, url: \"mqtt://h\", username: u, password: {env: PATH}}]");
-    let value = config.bridges[0].password.as_ref().unwrap().read().unwrap();
+    let value = config.bridges[0].password.as_ref().unwrap().secret().read().unwrap();
     assert!(!format!("{config:?}").contains(&value));
 }
 
@@ -483,7 +546,7 @@ mod wrong {
         let texts = [
             "bridges: [{}]\n",
             "bridges:\n  - {name: a, url: 'mqtt://h'}\n  - {name: a, url: 'mqtt://i'}\n",
-            "bridges: [{name: a, url: 'mqtts://h:8883', protocol: 4}]\n",
+            "bridges: [{name: a, url: 'mqtts://h/path', protocol: 4}]\n",
             "bridges: [{name: a, url: 'mqtt://h:0'}, {name: b, url: h}, {name: c, url: 'tcp://h'}]\n",
             "bridges: [{name: a, url: 'mqtt://h', forward: ['a#', 'b/#/c', ok]}]\n",
             "bridges: [{name: a, url: 'mqtt://h', forward: []}]\n",
@@ -492,21 +555,21 @@ mod wrong {
         assert_snapshot!(all(&texts), @r#"
         bridges: [{}]
         s.yaml:1:11: a bridge has no `name`; add a line such as `name: cloud`
-        s.yaml:1:11: a bridge has no `url`; add a line such as `url: mqtt://broker.example.com:1883`
+        s.yaml:1:11: a bridge has no `url`; add a line such as `url: mqtts://broker.example.com:8883`
 
         bridges:
           - {name: a, url: 'mqtt://h'}
           - {name: a, url: 'mqtt://i'}
         s.yaml:3:5: the bridge in line 2 has the name `a` already; give each bridge a name of its own
 
-        bridges: [{name: a, url: 'mqtts://h:8883', protocol: 4}]
-        s.yaml:1:26: url: `mqtts://` is not available in this version (0.1.0); write `mqtt://`, and keep that link inside a network you trust or a VPN
+        bridges: [{name: a, url: 'mqtts://h/path', protocol: 4}]
+        s.yaml:1:26: url: `mqtts://` has no path; write `mqtts://host:port`; only `ws://` and `wss://` have one
         s.yaml:1:54: protocol: `4` is no version of MQTT that we speak; write 5 or 3.1.1, or leave it out to try 5 first
 
         bridges: [{name: a, url: 'mqtt://h:0'}, {name: b, url: h}, {name: c, url: 'tcp://h'}]
-        s.yaml:1:26: url: `mqtt://h:0` is not of the form `mqtt://host:port`; write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883
-        s.yaml:1:56: url: `h` has no scheme; write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883
-        s.yaml:1:75: url: `tcp://` is not a scheme of MQTT; write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883
+        s.yaml:1:26: url: `mqtt://h:0` is not of the form `mqtt://host:port`; write for example `mqtts://broker.example.com`, or `mqtt://192.168.1.5:1884` for a port of its own
+        s.yaml:1:56: url: `h` has no scheme; write for example `mqtts://broker.example.com`, or `mqtt://192.168.1.5:1884` for a port of its own
+        s.yaml:1:75: url: `tcp://` is not one of mqtt, mqtts, ws and wss; write for example `mqtts://broker.example.com`, or `mqtt://192.168.1.5:1884` for a port of its own
 
         bridges: [{name: a, url: 'mqtt://h', forward: ['a#', 'b/#/c', ok]}]
         s.yaml:1:48: forward: `a#` is not a topic filter: `+` fills a whole level, and `#` only the last one; write for example `sensors/+/temp` or `sensors/#`
@@ -524,7 +587,7 @@ mod wrong {
     fn urls() {
         for url in [
             "h:1883",
-            "mqtts://h",
+            "mqtts://h:0",
             "http://h",
             "mqtt://",
             "mqtt://h:0",
@@ -538,6 +601,70 @@ mod wrong {
             let text = mistakes(&format!("bridges: [{{name: a, url: '{url}'}}]\n"));
             assert!(text.starts_with("s.yaml:1:26: url: "), "{text}");
         }
+    }
+
+    #[test]
+    fn links() {
+        let texts = [
+            "bridges: [{name: a, url: 'mqtt://h', tls: {ca: x}}]\n",
+            "bridges: [{name: a, url: 'ws://h', tls: {}}]\n",
+            "bridges: [{name: a, url: 'ws://h/a b'}]\n",
+            "bridges: [{name: a, url: 'wss://h/a#b'}]\n",
+            "bridges: [{name: a, url: 'mqtts://h', tls: {certificate: x}}]\n",
+            "bridges: [{name: a, url: 'mqtts://h', tls: {key: x, insecure: true}}]\n",
+            "bridges: [{name: a, url: 'mqtts://h', tls: {alpn: mqtt, server_name: 'https://h'}}]\n",
+            "bridges: [{name: a, url: 'mqtts://h', proxy: 'https://p:1'}]\n",
+            "bridges: [{name: a, url: 'mqtts://h', proxy: 'http://p'}]\n",
+            "bridges: [{name: a, url: 'mqtts://h', proxy: 'http://u:hunter2@p:1'}]\n",
+            "bridges: [{name: a, url: 'mqtts://h', proxy: {url: 'http://p:1', password: {env: X}}}]\n",
+            "bridges: [{name: a, url: 'mqtts://h', username: u, password: {sas: {}, file: x}}]\n",
+            "bridges: [{name: a, url: 'mqtts://h', username: u, password: {sas: {key: hunter2, resource: r, valid: 1s}}}]\n",
+        ];
+        assert_snapshot!(all(&texts), @r#"
+        bridges: [{name: a, url: 'mqtt://h', tls: {ca: x}}]
+        s.yaml:1:43: tls: `mqtt://` is not encrypted; write `mqtts://` in the url, or leave `tls` out
+
+        bridges: [{name: a, url: 'ws://h', tls: {}}]
+        s.yaml:1:41: tls: `ws://` is not encrypted; write `wss://` in the url, or leave `tls` out
+
+        bridges: [{name: a, url: 'ws://h/a b'}]
+        s.yaml:1:26: url: the path is longer than 2048 bytes or has characters that a url has not; write for example `wss://broker.example.com/mqtt`, and other characters as %20
+
+        bridges: [{name: a, url: 'wss://h/a#b'}]
+        s.yaml:1:26: url: the path is longer than 2048 bytes or has characters that a url has not; write for example `wss://broker.example.com/mqtt`, and other characters as %20
+
+        bridges: [{name: a, url: 'mqtts://h', tls: {certificate: x}}]
+        s.yaml:1:58: certificate: there is no `key` for it; give both the certificate and its private key, each as a PEM file
+
+        bridges: [{name: a, url: 'mqtts://h', tls: {key: x, insecure: true}}]
+        s.yaml:1:50: key: there is no `certificate` for it; give both the certificate and its private key, each as a PEM file
+        s.yaml:1:53: `tls` has no key `insecure`; the keys here are `ca`, `certificate`, `key`, `alpn` and `server_name`
+
+        bridges: [{name: a, url: 'mqtts://h', tls: {alpn: mqtt, server_name: 'https://h'}}]
+        s.yaml:1:51: alpn: here stands a single value, not a list; write `alpn: [x-amzn-mqtt-ca]`
+        s.yaml:1:70: server_name: `https://h` is not a host name; write the name that stands in the broker's certificate, as in `broker.example.com`
+
+        bridges: [{name: a, url: 'mqtts://h', proxy: 'https://p:1'}]
+        s.yaml:1:46: proxy: `https://p:1` is not the address of an HTTP proxy; write for example `http://proxy.example.com:3128`
+
+        bridges: [{name: a, url: 'mqtts://h', proxy: 'http://p'}]
+        s.yaml:1:46: proxy: `http://p` names no port; write for example `http://proxy.example.com:3128`
+
+        bridges: [{name: a, url: 'mqtts://h', proxy: 'http://u:hunter2@p:1'}]
+        s.yaml:1:46: proxy: user name and password do not belong in the url; write `proxy: {url: "http://host:port", username: NAME, password: {file: PATH}}`
+
+        bridges: [{name: a, url: 'mqtts://h', proxy: {url: 'http://p:1', password: {env: X}}}]
+        s.yaml:1:76: password: there is no user name for it; add a line such as `username: greenhouse`
+
+        bridges: [{name: a, url: 'mqtts://h', username: u, password: {sas: {}, file: x}}]
+        s.yaml:1:68: `sas` has no `key`; add a line such as `key: {file: /etc/serialgate/secrets/a}`
+        s.yaml:1:68: `sas` has no `resource`; add a line such as `resource: hub.azure-devices.net/devices/greenhouse`
+        s.yaml:1:72: `password` has no key `file`; the keys here are `sas`
+
+        bridges: [{name: a, url: 'mqtts://h', username: u, password: {sas: {key: hunter2, resource: r, valid: 1s}}}]
+        s.yaml:1:74: password: a password does not stand in this file; put it into a file of its own and write `password: {file: /etc/serialgate/secrets/a-key}`
+        s.yaml:1:103: valid: `1s` is too little; write something from 5min to 365d
+        "#);
     }
 
     #[test]
@@ -590,7 +717,7 @@ bridges:
         s.yaml:6:5: the port in line 5 has path `/dev/a` already; keep one of the two
         s.yaml:6:28: format: there is no `wier`; did you mean `wire`?
         s.yaml:7:19: max_size: `5KiB` is too little; write something from 1MiB to 1TiB
-        s.yaml:9:20: url: `mqtt//h` has no scheme; write for example `mqtt://broker.example.com`, or `mqtt://192.168.1.5:1884` for another port than 1883
+        s.yaml:9:20: url: `mqtt//h` has no scheme; write for example `mqtts://broker.example.com`, or `mqtt://192.168.1.5:1884` for a port of its own
         ");
     }
 
@@ -607,11 +734,8 @@ bridges:
             ("broker: {users: []}", "`users`"),
             ("broker: {listen: [{address: '127.0.0.1:1', tls: {}}]}", "`tls`"),
             ("broker: {listen: [{address: '127.0.0.1:1', websocket: true}]}", "`websocket`"),
-            ("bridges: [{name: a, url: 'mqtt://h', tls: {}}]", "`tls`"),
             ("bridges: [{name: a, url: 'mqtt://h', receive: []}]", "`receive`"),
             ("bridges: [{name: a, url: 'mqtt://h', rate: 1/s}]", "`rate`"),
-            ("bridges: [{name: a, url: 'ws://h'}]", "`ws://`"),
-            ("bridges: [{name: a, url: 'wss://h'}]", "`wss://`"),
         ] {
             let version = env!("CARGO_PKG_VERSION");
             let sentence = format!("{what} is not available in this version ({version}); ");

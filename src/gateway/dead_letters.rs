@@ -47,7 +47,7 @@ impl Operator {
         let (text, hex) = shown(&payload, SHOWN_BYTES);
         DeadLetter {
             number,
-            time: render::moment(letter.unix_us),
+            time: render::time::moment(letter.unix_us),
             bridge: letter.bridge.to_string(),
             topic: letter.topic.to_string(),
             reason: letter.reason.clone(),

@@ -46,6 +46,15 @@ pub(super) fn rfc3339(unix_us: i64) -> Rfc3339 {
     Rfc3339(text)
 }
 
+/// `unix_s` (seconds since 1970) for people: `2026-01-01 00:00 UTC`.
+#[must_use]
+pub fn minute(unix_s: u64) -> String {
+    let us = i64::try_from(unix_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    let text = rfc3339(us);
+    let (date, time) = text.as_str().split_at(10);
+    format!("{date} {} UTC", time.get(1..6).unwrap_or_default())
+}
+
 fn put(place: &mut [u8], mut number: u64) {
     for digit in place.iter_mut().rev() {
         *digit += u8::try_from(number % 10).unwrap_or_default();

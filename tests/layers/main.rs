@@ -55,6 +55,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("logging", Layer::Service),
     ("signal", Layer::Service),
     ("status", Layer::Service),
+    ("transport", Layer::Service),
     ("queue", Layer::Part),
     ("queue::chunk", Layer::Pure),
     ("queue::core", Layer::Pure),
@@ -91,6 +92,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("bridge::quarantine", Layer::Pure),
     ("bridge::session", Layer::Pure),
     ("bridge::suspect", Layer::Pure),
+    ("bridge::takeover", Layer::Pure),
     ("bridge::version", Layer::Pure),
     ("bridge::words", Layer::Pure),
     ("sim", Layer::Part),
@@ -141,12 +143,17 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("glob", &["config", "port"]),
     ("ratatui", &["command"]),
     ("rmqtt_codec", &["mqtt::codec"]),
+    ("ring", &["transport"]),
     ("rusqlite", &["queue::store", "queue::schema"]),
+    ("rustls_native_certs", &["transport"]),
     ("serde_saphyr", &["config"]),
     ("strsim", &["config"]),
+    ("tokio_rustls", &["transport"]),
     ("tokio_serial", &["port"]),
+    ("tokio_tungstenite", &["transport"]),
     ("tracing_journald", &["logging"]),
     ("tracing_subscriber", &["logging"]),
+    ("x509_cert", &["transport"]),
 ];
 
 /// What nobody writes here, and what to do instead.

@@ -25,11 +25,12 @@ pub(super) struct Open {
     /// Sent with QoS 0, and not yet taken by the socket.
     unwritten: Vec<What>,
     pub(super) alive: Alive,
+    pub(super) answer: ConnAck,
 }
 
 impl Open {
     /// As the broker's `answer` to CONNECT allows.
-    pub(super) fn new(version: Version, answer: &ConnAck, now: Instant) -> Self {
+    pub(super) fn new(version: Version, answer: ConnAck, now: Instant) -> Self {
         let ours = match version {
             Version::V3 => WINDOW_V3,
             Version::V5 => WINDOW,
@@ -42,6 +43,7 @@ impl Open {
             words_turn: false,
             unwritten: Vec::new(),
             alive: Alive::new(answer.server_keep_alive_s, now),
+            answer,
         }
     }
 

@@ -8,6 +8,7 @@ use crate::topic;
 const CONNECT: u8 = 1;
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
+const PUBREL: u8 = 6;
 const SUBSCRIBE: u8 = 8;
 const SUBACK: u8 = 9;
 const UNSUBSCRIBE: u8 = 10;
@@ -70,6 +71,11 @@ impl Header {
         }
         if kind == PUBLISH && self.first & 0b1110 == 0b1000 {
             return Err(CodecError::Malformed("DUP with QoS 0"));
+        }
+        // Here and not with the body: whoever speaks another protocol may never send that much.
+        let reserved = if matches!(kind, PUBREL | SUBSCRIBE | UNSUBSCRIBE) { 0b0010 } else { 0 };
+        if kind != PUBLISH && self.first & 0b1111 != reserved {
+            return Err(CodecError::Malformed("flags"));
         }
         Ok(())
     }

@@ -438,6 +438,7 @@ fn what_must_not_come_is_refused_with_its_reason() {
         ("reserved bits beside QoS", v3, b"\x82\x06\x00\x01\x00\x01a\x04", R::MALFORMED),
         ("reserved bits in options", v5, b"\x82\x07\x00\x01\x00\x00\x01a\x40", R::MALFORMED),
         ("SUBSCRIBE with wrong flags", v5, b"\x80\x07\x00\x01\x00\x00\x01a\x00", R::MALFORMED),
+        ("flags before the body is there", v5, b"\xC8\x54", R::MALFORMED),
         ("packet id 0", v3, b"\x32\x05\x00\x01a\x00\x00", R::MALFORMED),
         ("PUBACK of id 0", v5, b"\x40\x02\x00\x00", R::MALFORMED),
         ("QoS 3", v3, b"\x36\x05\x00\x01a\x00\x01", R::MALFORMED),

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
+
 use super::{PATIENCE, Process, answers, free_port, wait_for};
 
 /// A broker that is not ours.
@@ -16,11 +18,20 @@ pub(crate) struct Cloud {
 impl Cloud {
     /// A cloud that is up.
     pub(crate) fn start(dir: &Path) -> Self {
-        Self::start_with(dir, "")
+        Self::start_as(dir, "127.0.0.1", "")
     }
 
-    /// One that is up, with more lines of configuration.
+    /// The same, where it listens at another address than loopback.
+    pub(crate) fn start_at(dir: &Path, address: &str) -> Self {
+        Self::start_as(dir, address, "")
+    }
+
+    /// The same, with more lines of configuration.
     pub(crate) fn start_with(dir: &Path, more: &str) -> Self {
+        Self::start_as(dir, "127.0.0.1", more)
+    }
+
+    fn start_as(dir: &Path, address: &str, more: &str) -> Self {
         let port = free_port();
         let data = dir.join("cloud");
         fs::create_dir_all(&data).unwrap();
@@ -29,7 +40,7 @@ impl Cloud {
         fs::write(
             &config,
             format!(
-                "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
+                "listener {port} {address}\nallow_anonymous true\npersistence true\n\
                  persistence_location {}/\nautosave_interval 0\nmax_queued_messages 0\n\
                  max_inflight_messages 0\nset_tcp_nodelay true\nuser root\nlog_type error\n{more}",
                 data.display()
@@ -52,6 +63,11 @@ impl Cloud {
         if let Some(mut process) = self.process.take() {
             process.terminate();
         }
+    }
+
+    /// Signals its process: a frozen one answers nothing and closes nothing.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.as_ref().unwrap().signal(signal);
     }
 
     pub(crate) fn resume(&mut self) {

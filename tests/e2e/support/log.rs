@@ -136,7 +136,7 @@ impl Message {
         serde_json::from_str(&self.payload).unwrap_or_else(|error| panic!("{}: {error}", self.payload))
     }
 
-    fn reading(&self) -> Arrived {
+    pub(crate) fn reading(&self) -> Arrived {
         let json = self.json();
         Arrived {
             device: self.topic.split('/').nth(2).unwrap().into(),

@@ -14,7 +14,7 @@ mod cloud;
 mod disk;
 mod faults;
 mod gateway;
-mod log;
+pub(crate) mod log;
 mod numbered;
 mod slow;
 mod tail;
