@@ -98,7 +98,7 @@ impl Bridge {
         }
     }
 
-    fn tell_held(&self, topic: &Arc<str>, reason: &dyn Display) {
+    fn tell_held(&mut self, topic: &Arc<str>, reason: &dyn Display) {
         let what = format!(
             "the cloud does not allow publishing on {topic}: {reason}; allow it there, or leave it out of `forward`"
         );

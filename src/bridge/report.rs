@@ -32,6 +32,8 @@ pub(super) struct Report {
     /// Something was acknowledged on this connection.
     worked: bool,
     topics_told: HashSet<Arc<str>>,
+    /// The last topic that the cloud does not allow, and what to do about it.
+    held: Option<(Arc<str>, String)>,
 }
 
 impl Report {
@@ -46,6 +48,7 @@ impl Report {
             rivalled: false,
             worked: false,
             topics_told: HashSet::new(),
+            held: None,
         }
     }
 
@@ -66,7 +69,12 @@ impl Report {
         self.worked = false;
         self.since = now;
         self.eta = Eta::default();
-        self.cell.lock().state = BridgeState::Connected;
+        let mut status = self.cell.lock();
+        status.state = BridgeState::Connected;
+        // It is still so, and more than that there was trouble with the connection.
+        if let Some((_, what)) = &self.held {
+            status.last_error = Some(what.clone());
+        }
     }
 
     /// Something was acknowledged.
@@ -143,16 +151,19 @@ impl Report {
     }
 
     /// The cloud does not allow `topic`, as `what` says. Its rows are given up until it does.
-    pub(super) fn held(&self, topic: &str, what: &str) {
-        tracing::warn!(bridge = %self.name, topic, "{what}");
+    pub(super) fn held(&mut self, topic: &Arc<str>, what: &str) {
+        tracing::warn!(bridge = %self.name, %topic, "{what}");
+        self.held = Some((Arc::clone(topic), what.into()));
         self.cell.lock().last_error = Some(what.into());
     }
 
     /// The cloud allows `topic` again.
-    pub(super) fn released(&self, topic: &str) {
+    pub(super) fn released(&mut self, topic: &str) {
         tracing::info!(bridge = %self.name, topic, "the cloud allows this topic again");
-        let mut status = self.cell.lock();
-        status.last_error = status.last_error.take().filter(|error| !error.contains(topic));
+        if let Some((_, what)) = self.held.take_if(|(held, _)| **held == *topic) {
+            let mut status = self.cell.lock();
+            status.last_error = status.last_error.take().filter(|error| *error != what);
+        }
     }
 
     /// A message on `topic` was given up. Logged once per topic.
