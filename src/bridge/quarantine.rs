@@ -104,6 +104,12 @@ impl Quarantine {
         probed.for_each(|held| held.until = Until::Then(now));
     }
 
+    /// Somebody thinks that the cloud allows everything now.
+    pub(super) fn release_all(&mut self) {
+        self.held.clear();
+        self.silent.clear();
+    }
+
     /// No retained word is to be said on `topic` any more. Gives whether that is new.
     pub(super) fn silence(&mut self, topic: &Arc<str>) -> bool {
         self.silent.len() < TOPICS_MAX && self.silent.insert(Arc::clone(topic))

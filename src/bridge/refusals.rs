@@ -29,6 +29,8 @@ pub(super) struct Refusals {
     pub(super) quarantine: Quarantine,
     pub(super) suspect: Suspect,
     patience: Patience,
+    /// Dead letters that operators have put back.
+    retried: u64,
     /// Taken from the queue in careful mode, and to be sent behind a quiet time.
     waiting: Option<Taken>,
 }
@@ -43,11 +45,23 @@ impl Bridge {
         }
         match self.refusals.quarantine.admit(topic, row.position, now) {
             Admit::Send => true,
+            Admit::Held(_) if self.was_retried() => true,
             Admit::Held(why) => {
                 self.give_up(row, &format!("its topic is held back: {why}"));
                 false
             }
         }
+    }
+
+    /// An operator has had dead letters tried again since somebody looked: that releases all topics.
+    fn was_retried(&mut self) -> bool {
+        let retried = self.handles.outlet.retried();
+        let more = std::mem::replace(&mut self.refusals.retried, retried) < retried;
+        if more {
+            self.refusals.quarantine.release_all();
+            self.report.released_all();
+        }
+        more
     }
 
     /// The cloud can never take `row`.

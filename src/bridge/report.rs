@@ -160,10 +160,21 @@ impl Report {
     /// The cloud allows `topic` again.
     pub(super) fn released(&mut self, topic: &str) {
         tracing::info!(bridge = %self.name, topic, "the cloud allows this topic again");
-        if let Some((_, what)) = self.held.take_if(|(held, _)| **held == *topic) {
-            let mut status = self.cell.lock();
-            status.last_error = status.last_error.take().filter(|error| *error != what);
+        if self.held.as_ref().is_some_and(|(held, _)| **held == *topic) {
+            self.forget_held();
         }
+    }
+
+    fn forget_held(&mut self) {
+        let Some((_, what)) = self.held.take() else { return };
+        let mut status = self.cell.lock();
+        status.last_error = status.last_error.take().filter(|error| *error != what);
+    }
+
+    /// Somebody wants all topics to be tried.
+    pub(super) fn released_all(&mut self) {
+        tracing::info!(bridge = %self.name, "an operator tries dead letters again: no topic is held any more");
+        self.forget_held();
     }
 
     /// A message on `topic` was given up. Logged once per topic.

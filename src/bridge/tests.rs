@@ -605,6 +605,18 @@ async fn a_topic_that_is_not_allowed_is_held_and_the_rest_flows() {
     rig.until("the dead letters on disk", |_, queue| queue.dead_letters.count == 22).await;
     let letters = rig.queue.dead_letters(None).await.unwrap().letters;
     let reason = |n: usize| letters[n].1.reason.as_str();
+    // An operator tries it again.
+    let body = crate::queue::portable::read(&letters[0].1.entry).unwrap();
+    rig.queue.retry(0, &std::sync::Arc::new(body)).unwrap();
+    let publish = loop {
+        let publish = broker.publish().await;
+        broker.ack(publish.id.unwrap(), Reason::SUCCESS).await;
+        if publish.topic.ends_with("/data") {
+            break publish;
+        }
+    };
+    assert_eq!((&*publish.topic, seq(&publish)), ("serialgate/pi/secret/data", Some(0)));
+    rig.until("told", |bridge, _| bridge.last_error.is_none()).await;
     assert_eq!(
         (reason(0), reason(1)),
         ("not authorized (0x87)", "its topic is held back: not authorized (0x87)")

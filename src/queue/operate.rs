@@ -1,7 +1,7 @@
 //! What operators ask of the queue: look, give up, check. Each request is done in slices, between the
 //! other jobs of the storage thread, so that a backlog of millions holds nothing up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::reading::{Body, DeviceName};
@@ -221,6 +221,8 @@ pub struct Operator {
     pub paused: u32,
     /// What is held is to be committed without delay.
     pub hurry: bool,
+    /// Dead letters that were put back into the queue, by bridge.
+    pub retried: BTreeMap<usize, u64>,
     tasks: VecDeque<(u64, Task)>,
     answers: Vec<(u64, Answer)>,
     asked: u64,

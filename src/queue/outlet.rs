@@ -98,6 +98,13 @@ impl Outlet {
         self.shared.state().core.is_paused(self.index)
     }
 
+    /// How many dead letters operators have put back for this bridge since the start: they think that the
+    /// cloud takes them now.
+    #[must_use]
+    pub fn retried(&self) -> u64 {
+        self.shared.state().core.retried(self.index)
+    }
+
     /// Readings that wait for this bridge.
     #[must_use]
     pub fn backlog(&self) -> u64 {

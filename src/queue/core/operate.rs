@@ -79,9 +79,16 @@ impl<T> Core<T> {
     pub fn retry(&mut self, index: usize, body: Arc<Body>, ticket: T, now: i64) -> Result<(), Full> {
         let position = self.held.end();
         self.import(body, 1 << index, ticket, now)?;
+        *self.operator.retried.entry(index).or_default() += 1;
         let others = self.cursors.iter_mut().enumerate().filter(|(other, _)| *other != index);
         others.for_each(|(_, cursor)| cursor.give_up(position));
         Ok(())
+    }
+
+    /// How many dead letters of bridge `index` operators have put back into the queue since the start.
+    #[must_use]
+    pub fn retried(&self, index: usize) -> u64 {
+        self.operator.retried.get(&index).copied().unwrap_or(0)
     }
 
     /// The answers since the last call, by the numbers of their requests.
