@@ -202,7 +202,7 @@ impl Bridge {
 
     async fn open(&mut self) -> Result<Connection, Failure> {
         let (password, renew_at) = self.passwords.read().await?;
-        let stream = self.dialer.dial(|_| {}).await?;
+        let stream = self.dialer.dial(|step| link::warn_of_end(&self.config.name, &step)).await?;
         Connection::open(stream, self.hello.connect(password), renew_at).await
     }
 

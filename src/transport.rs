@@ -20,6 +20,7 @@ mod token;
 mod websocket;
 mod words;
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -159,11 +160,17 @@ pub enum Step {
 }
 
 /// What is read from files for one connection.
-#[derive(Debug)]
 struct Materials {
     tls: Option<Begin>,
     /// What the proxy is told.
     authorization: Option<String>,
+}
+
+/// The password for the proxy is never printed.
+impl fmt::Debug for Materials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Materials").field("tls", &self.tls).finish_non_exhaustive()
+    }
 }
 
 /// Opens connections to one broker.
@@ -213,9 +220,7 @@ impl Dialer {
     /// A step failed, or took too long.
     pub async fn dial(&mut self, mut passed: impl FnMut(Step)) -> Result<Stream, Error> {
         let materials = self.materials().await?;
-        let mut stream = self.tcp(&mut passed).await?;
-        let peer =
-            self.last.map_or_else(|| stream.peer_addr(), Ok).map_err(|_| self.not_found("it has none"))?;
+        let (mut stream, peer) = self.tcp(&mut passed).await?;
         let Endpoint { url, tls, proxy } = &self.endpoint;
         if let Some(proxy) = proxy {
             let name = proxy.authority().to_string();
@@ -257,7 +262,7 @@ impl Dialer {
     }
 
     /// Looks the name up and tries its addresses in turn.
-    async fn tcp(&mut self, passed: &mut impl FnMut(Step)) -> Result<TcpStream, Error> {
+    async fn tcp(&mut self, passed: &mut impl FnMut(Step)) -> Result<(TcpStream, SocketAddr), Error> {
         let mut addresses = self.addresses().await?;
         passed(Step::Found(addresses.clone()));
         addresses.sort_by_key(|address| Some(*address) != self.last);
@@ -267,7 +272,7 @@ impl Dialer {
                 Ok(stream) => {
                     self.last = Some(address);
                     passed(Step::Connected(address));
-                    return Ok(stream);
+                    return Ok((stream, address));
                 }
                 Err(error) => failure = Some(Error::Unreachable { address, error }),
             }

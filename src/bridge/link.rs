@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Password;
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::Connect;
-use crate::transport::{self, Blocking, Stream, Token, TokenError};
+use crate::transport::{self, Blocking, Step, Stream, Token, TokenError};
 
 use super::flights::Outcome;
 use super::lost::Lost;
@@ -85,6 +85,18 @@ impl Passwords {
     }
 }
 
+/// Logs certificates that end soon: afterwards the bridge `bridge` cannot connect any more.
+pub(super) fn warn_of_end(bridge: &str, step: &Step) {
+    let Step::Secured(secured) = step else { return };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let ours = secured.own.iter().map(|own| ("our own", own));
+    let theirs = secured.chain.iter().map(|one| ("the broker's", one));
+    for (whose, facts) in ours.chain(theirs).filter(|(_, facts)| facts.ends_soon(now)) {
+        let (subject, days) = (&facts.subject, facts.days_left(now));
+        tracing::warn!(bridge, whose, %subject, days, "a certificate ends soon; it must be renewed");
+    }
+}
+
 /// Waits until `at`; for ever where there is no such time.
 pub(super) async fn until(at: Option<Instant>) {
     match at {
@@ -138,7 +150,7 @@ impl Connection {
         let mut nobody = Context::from_waker(Waker::noop());
         while self.has_output() {
             match self.send(&mut nobody) {
-                Poll::Ready(sent) => self.sent(sent, outcomes),
+                Poll::Ready(sent) => self.sent(&sent, outcomes),
                 Poll::Pending => return,
             }
         }
@@ -162,7 +174,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    fn sent(&mut self, sent: io::Result<()>, outcomes: &mut Vec<Outcome>) {
+    fn sent(&mut self, sent: &io::Result<()>, outcomes: &mut Vec<Outcome>) {
         match sent {
             Ok(()) => self.session.wrote(Instant::now().into_std(), outcomes),
             Err(_) => self.writable = false,
@@ -179,7 +191,7 @@ impl Connection {
             () = sleep_until(deadline.into()) => return Ok(self.session.on_time(Instant::now().into_std())?),
         };
         match moved {
-            Moved::Sent(sent) => self.sent(sent, outcomes),
+            Moved::Sent(sent) => self.sent(&sent, outcomes),
             Moved::Read(read) => self.took(read, outcomes)?,
         }
         Ok(())

@@ -49,7 +49,8 @@ pub struct ProbeError {
     pub step: &'static str,
     /// In words, with what to do.
     pub reason: String,
-    /// The broker itself said no to us, under this client id, which is not the daemon's.
+    /// The broker itself seems to have said no to us, under this client id, which is not the
+    /// daemon's.
     pub refused_as: Option<String>,
 }
 
@@ -68,7 +69,7 @@ pub async fn probe(
     let mut connection = connect(config, &mut hello, &mut seen).await.map_err(|failure| ProbeError {
         step: step(&failure),
         reason: failure.to_string(),
-        refused_as: matches!(failure, Failure::Lost(..)).then(|| hello.client_id().to_string()),
+        refused_as: matches!(failure, Failure::Lost(_, None)).then(|| hello.client_id().to_string()),
     })?;
     let answered = async {
         connection.session.ping(Instant::now().into_std()).map_err(Lost::from)?;
@@ -110,7 +111,7 @@ async fn connect(
         let stream = dialer
             .dial(|step| {
                 if tries == 1 {
-                    seen(Seen::Way(step))
+                    seen(Seen::Way(step));
                 }
             })
             .await?;

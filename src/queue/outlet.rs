@@ -79,7 +79,7 @@ impl Outlet {
             unix_us: clock.wall(clock.now()).unix_us,
             topic: topic.into(),
             reason: reason[..reason.floor_char_boundary(REASON_BYTES)].to_owned(),
-            entry: Box::<serde_json::value::RawValue>::from(entry).into(),
+            entry: entry.into(),
         })
     }
 

@@ -8,6 +8,8 @@ use x509_cert::der::Decode as _;
 
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
+/// A certificate that ends in less than so many days is warned about.
+const DAYS_LEFT_MIN: u64 = 21;
 
 /// The parts of a certificate that people ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +45,29 @@ impl Facts {
         self.until.saturating_sub(now).as_secs() / DAY_S
     }
 
+    /// Whether it should be renewed.
+    #[must_use]
+    pub fn ends_soon(&self, now: Duration) -> bool {
+        self.days_left(now) < DAYS_LEFT_MIN
+    }
+
     /// Whether it vouches for itself.
     #[must_use]
     pub fn is_self_signed(&self) -> bool {
         self.subject == self.issuer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_days_count() {
+        let day = Duration::from_secs(DAY_S);
+        let facts = Facts { subject: "a".into(), issuer: "b".into(), from: day, until: day * 100 };
+        let told =
+            [0, 79, 80, 100, 200].map(|today| (facts.days_left(day * today), facts.ends_soon(day * today)));
+        assert_eq!(told, [(100, false), (21, false), (20, true), (0, true), (0, true)]);
     }
 }

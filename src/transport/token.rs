@@ -3,7 +3,7 @@
 //!
 //! Source of the form: Azure, "Control access to IoT Hub with shared access signatures".
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -28,8 +28,8 @@ pub struct Token {
 }
 
 /// The password itself is never printed.
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token").field("renew_after", &self.renew_after).finish_non_exhaustive()
     }
 }

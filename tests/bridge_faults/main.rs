@@ -11,7 +11,7 @@
 //!
 //! `BRIDGE_FAULT='is busy' cargo test --test bridge_faults` does what has that name alone (a part of it will do).
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 #![expect(clippy::print_stdout, reason = "and what it measured on standard output")]
 
 #[path = "../e2e/support/mod.rs"]

@@ -160,6 +160,18 @@ async fn the_wrong_port_is_recognised() {
     fails(endpoint(Scheme::Mqtts, no_tls, authority.trust()), "tls", &["does not speak TLS"]).await;
 }
 
+#[tokio::test]
+async fn a_server_of_another_age_is_told_apart() {
+    let authority = Authority::new("Farm CA");
+    for (alert, words) in [
+        (&b"\x15\x03\x01\x00\x02\x02\x46"[..], "another version of TLS than 1.2 and 1.3"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "ended the handshake: HandshakeFailure"),
+        (b"\x15\x03\x03\x00\x02\x02\x70", "does not serve this name"),
+    ] {
+        fails(endpoint(Scheme::Mqtts, answering(alert).await, authority.trust()), "tls", &[words]).await;
+    }
+}
+
 /// A server that answers the first bytes of everybody with `answer`.
 pub(crate) async fn answering(answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -191,6 +203,18 @@ async fn a_server_that_stops_in_the_middle_of_the_handshake_is_given_up() {
     // A record that says it has more bytes than come.
     let stalled = answering(b"\x16\x03\x03\x40\x00\x02").await;
     fails(endpoint(Scheme::Mqtts, stalled, authority.trust()), "tls", &["no answer within 10s"]).await;
+}
+
+/// A pipe that nobody writes to hangs as a dead file server does.
+#[tokio::test]
+async fn a_file_that_hangs_is_given_up() {
+    let authority = Authority::new("Farm CA");
+    let pipe = authority.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let tls = Tls { ca: Some(pipe.clone()), ..Tls::default() };
+    fails(endpoint(Scheme::Mqtts, free_address(), tls), "files", &["within 10s", "network drive"]).await;
+    // The thread that was left behind ends.
+    drop(std::fs::File::options().write(true).open(&pipe).unwrap());
 }
 
 // === A server that tells what it sees ===
@@ -266,7 +290,7 @@ async fn large_messages_pass_a_narrow_link() {
     let authority = Authority::new("Farm CA");
     let (mosquitto, address) = mosquitto(&authority.issue("server")).await;
     let seen = subscribe(mosquitto.address).await;
-    let (address, passed) = narrow(address).await;
+    let (address, passed) = narrow(address);
     let gateway = Gateway::start(bridge_to(endpoint(Scheme::Mqtts, address, authority.trust())));
     gateway.until("connected", || gateway.is_connected()).await;
     (0..3000).for_each(|seq| gateway.push(seq));
@@ -278,7 +302,7 @@ async fn large_messages_pass_a_narrow_link() {
 }
 
 /// Passes one connection on in small pieces, reading no more before one is gone; counts them.
-async fn narrow(to: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+fn narrow(to: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     const PIECE_BYTES: usize = 1000;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     // The least that the kernel allows.

@@ -65,7 +65,7 @@ async fn server(broker: SocketAddr, manner: Manner) -> SocketAddr {
                 Manner::Texts => {
                     let mut frames = frames;
                     let _ = frames.next().await;
-                    frames.send(Message::text("hello")).await.unwrap();
+                    let _ = frames.send(Message::text("hello")).await;
                 }
             }
         }

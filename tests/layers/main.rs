@@ -143,7 +143,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("glob", &["config", "port"]),
     ("ratatui", &["command"]),
     ("rmqtt_codec", &["mqtt::codec"]),
-    ("ring", &["transport"]),
     ("rusqlite", &["queue::store", "queue::schema"]),
     ("rustls_native_certs", &["transport"]),
     ("serde_saphyr", &["config"]),

@@ -1,5 +1,6 @@
 //! `serialgate check --connect`: each bridge's link, step by step, for a person at a terminal.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,12 +14,12 @@ use crate::render::time::minute;
 use crate::topic::Topics;
 use crate::transport::{Facts, Secured, Step};
 
-/// A certificate that ends in less than so many days is warned about.
-const DAYS_LEFT_MIN: u64 = 21;
 /// Addresses that are shown.
 const ADDRESSES_SHOWN: usize = 4;
 /// Width of what stands before the text of a row.
 const INDENT: usize = 32;
+/// Width of that text, where it can be broken.
+const TEXT_WIDTH: usize = 68;
 
 /// Tries the links of all bridges of `config`, one after the other.
 pub(super) fn run(config: &Config) -> Exit {
@@ -56,15 +57,14 @@ async fn try_link(bridge: &Bridge, gateway: &str, topics: &Topics) -> bool {
         since = Instant::now();
     });
     let Err(error) = Box::pin(tried).await else { return true };
-    let mut lines = vec![error.reason];
-    if let Some(client_id) = error.refused_as {
-        lines.extend([
-            String::new(),
-            format!("We came as `{client_id}`, beside a daemon that may be connected. A broker"),
-            String::from("that lets only certain client ids in refuses this one, and not the daemon:"),
-            String::from("`serialgate status` tells whether that is connected."),
-        ]);
-    }
+    let hint = error.refused_as.map(|client_id| {
+        format!(
+            "We came as `{client_id}`, beside a daemon that may be connected. A broker that lets only certain \
+             client ids in refuses this one, and not the daemon: `serialgate status` tells whether that is \
+             connected."
+        )
+    });
+    let lines = [error.reason].into_iter().chain(hint).collect();
     say(Row { step: error.step, mark: Mark::Failed, lines }.text(since.elapsed()));
     false
 }
@@ -100,14 +100,34 @@ impl Row {
             Mark::Warn => "warn",
             Mark::Failed => "FAILED",
         };
-        let mut lines = self.lines.iter();
-        let first = lines.next().map_or("", String::as_str);
+        let mut lines = self.lines.iter().flat_map(|line| broken(line));
+        let first = lines.next().unwrap_or_default();
         let mut text = format!("  {:<10}  {mark:<6}  {:>5} ms  {first}", self.step, took.as_millis());
         for line in lines {
-            text.push_str(format!("\n{:INDENT$}{line}", "").trim_end_matches(' '));
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{:INDENT$}{line}", "");
         }
         text
     }
+}
+
+/// `text` in lines that are as long as [`TEXT_WIDTH`] allows; a longer word stays whole.
+fn broken(text: &str) -> Vec<String> {
+    if text.chars().count() <= TEXT_WIDTH {
+        return vec![text.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= TEXT_WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// What there is to say of `seen`, at `now` since 1970.
@@ -149,18 +169,18 @@ fn tls(secured: &Secured, now: Duration) -> Row {
     let mut lines = vec![format!("TLS {}{alpn}", secured.version)];
     let mut soon = false;
     let mut certificate = |what: &str, facts: &Facts| {
-        let days = facts.days_left(now);
-        let ends = minute(facts.until.as_secs());
-        let verdict = if days < DAYS_LEFT_MIN { ", so renew it" } else { "" };
-        soon |= days < DAYS_LEFT_MIN;
+        let (days, ends) = (facts.days_left(now), minute(facts.until.as_secs()));
+        let verdict = if facts.ends_soon(now) { ", so renew it" } else { "" };
+        soon |= facts.ends_soon(now);
         [labelled(what, &facts.subject), labelled("", &format!("ends in {days} days, {ends}{verdict}"))]
     };
     if let Some(server) = secured.chain.first() {
         lines.extend(certificate("certificate of", server));
     }
     // The last one names an authority that mostly is not sent.
-    let issuers = secured.chain.iter().map(|one| &one.issuer);
-    lines.extend(issuers.map(|issuer| labelled("issued by", issuer)));
+    let mut issuers: Vec<&String> = secured.chain.iter().map(|one| &one.issuer).collect();
+    issuers.dedup();
+    lines.extend(issuers.into_iter().map(|issuer| labelled("issued by", issuer)));
     match (&secured.own, secured.asked) {
         (Some(own), true) => lines.extend(certificate("our own", own)),
         (Some(own), false) => {
@@ -168,7 +188,7 @@ fn tls(secured: &Secured, now: Duration) -> Row {
             lines.push(labelled("", "the server did not ask for it"));
         }
         (None, true) => {
-            lines.push(labelled("our own", "the server asks for a certificate, and we have none"))
+            lines.push(labelled("our own", "the server asks for a certificate, and we have none"));
         }
         (None, false) => {}
     }
@@ -233,6 +253,18 @@ mod tests {
         Facts { subject: subject.into(), issuer: issuer.into(), from: Duration::ZERO, until: DAY * days }
     }
 
+    #[test]
+    fn a_reason_is_broken_into_lines_and_no_word_is() {
+        let reason = format!("TLS with h: {} {}", "word ".repeat(20).trim_end(), "x".repeat(90));
+        let row = Row { step: "tls", mark: Mark::Failed, lines: vec![reason.clone()] };
+        let text = row.text(Duration::ZERO);
+        assert!(text.lines().count() > 2, "{text}");
+        assert_eq!(text.split_whitespace().skip(4).collect::<Vec<_>>().join(" "), reason);
+        assert!(
+            text.lines().filter(|line| !line.contains("xx")).all(|line| line.len() <= INDENT + TEXT_WIDTH)
+        );
+    }
+
     fn told(seen: &[Seen]) -> String {
         let config =
             Config::parse("bridges: [{name: cloud, url: 'wss://broker.example.com'}]", "s.yaml").unwrap();
@@ -270,23 +302,24 @@ mod tests {
             Seen::Accepted(Box::new(accepted)),
             Seen::Alive,
         ]), @r"
-        name        ok         12 ms  broker.example.com is 192.0.2.1, 192.0.2.1, 192.0.2.1, 192.0.2.1 and 2 more
+        name        ok         12 ms  broker.example.com is 192.0.2.1, 192.0.2.1, 192.0.2.1, 192.0.2.1 and
+                                      2 more
         tcp         ok         12 ms  192.0.2.1:443
         tls         warn       12 ms  TLS 1.3, protocol mqtt
-                                     certificate of  CN=broker.example.com
-                                                     ends in 20 days, 2024-10-24 00:00 UTC; renew it
-                                     issued by       CN=R1,O=Trust
-                                     issued by       CN=Root
-                                     our own         CN=greenhouse
-                                                     ends in 300 days, 2025-07-31 00:00 UTC
+                                      certificate of  CN=broker.example.com
+                                                      ends in 20 days, 2024-10-24 00:00 UTC, so renew it
+                                      issued by       CN=R1,O=Trust
+                                      issued by       CN=Root
+                                      our own         CN=greenhouse
+                                                      ends in 300 days, 2025-07-31 00:00 UTC
         websocket   ok         12 ms  the server speaks MQTT there
         mqtt        warn       12 ms  the broker does not speak MQTT 5; trying the other
         mqtt        ok         12 ms  MQTT 5 as `serialgate-pi-cloud-check`
-                                     QoS             up to 2
-                                     retained        yes
-                                     largest packet  256KiB
-                                     in flight       up to 20
-                                     topic aliases   up to 10
+                                      QoS             up to 2
+                                      retained        yes
+                                      largest packet  256KiB
+                                      in flight       up to 20
+                                      topic aliases   up to 10
         round trip  ok         12 ms  PINGREQ, PINGRESP
         ");
     }
