@@ -90,7 +90,6 @@ impl Bridge {
     /// The cloud answered `row` with a refusal for good.
     pub(super) fn refused(&mut self, row: &Taken, reason: Reason) {
         self.answered(row.position);
-        self.give_up(row, &ReasonWords(reason));
         if reason == NOT_AUTHORIZED {
             let topic = render::topic(&row.body, &self.handles.topics);
             let now = Instant::now().into_std();
@@ -98,6 +97,7 @@ impl Bridge {
                 self.tell_held(&topic, &ReasonWords(reason));
             }
         }
+        self.give_up(row, &ReasonWords(reason));
     }
 
     /// The cloud does not take the row at `position` now, and does not say why.

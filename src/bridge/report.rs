@@ -154,6 +154,8 @@ impl Report {
     pub(super) fn held(&mut self, topic: &Arc<str>, what: &str) {
         tracing::warn!(bridge = %self.name, %topic, "{what}");
         self.held = Some((Arc::clone(topic), what.into()));
+        // That is all there is to say of its messages.
+        self.topics_told.insert(Arc::clone(topic));
         self.cell.lock().last_error = Some(what.into());
     }
 
