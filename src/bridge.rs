@@ -17,13 +17,18 @@
 //!
 //! The protocol is in `session`, which is pure; this file and `link` only act.
 
+mod aliases;
 mod alive;
+mod batch;
+mod compress;
 mod end;
 mod eta;
+mod feed;
 mod flights;
 mod hello;
 mod link;
 mod lost;
+mod pace;
 mod probe;
 mod quarantine;
 mod refusals;
@@ -47,17 +52,19 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::Bulletin;
-use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
+use crate::mqtt::packet::Reason;
+use crate::queue::{Consumer, Order, Outlet, Queue};
 use crate::reading::{Body, Event, EventKind};
-use crate::render;
 use crate::status::{self, Cell};
 use crate::topic::{Forward, Subject, Topics};
 use crate::transport::Dialer;
 
-use self::flights::{Outcome, Unsendable};
+use self::batch::Batches;
+use self::flights::Outcome;
 use self::hello::Hello;
 use self::link::{Connection, Failure, Passwords};
-use self::lost::Words as ReasonWords;
+use self::lost::{Lost, Words as ReasonWords};
+use self::pace::Pace;
 use self::refusals::Refusals;
 use self::report::Report;
 use self::session::Session;
@@ -65,8 +72,6 @@ use self::suspect::Ended;
 use self::takeover::Takeover;
 use self::words::Word;
 
-/// Rows taken from the queue at a time.
-const BATCH: usize = 64;
 /// Retained words read at a time.
 const NEWS: usize = 64;
 /// The status is brought up to date at least this often while connected or waiting.
@@ -104,6 +109,9 @@ pub struct Bridge {
     takeover: Takeover,
     dialer: Dialer,
     backoff: Backoff,
+    pace: Pace,
+    /// Most rows in one message.
+    batch_max: usize,
 }
 
 /// What a bridge is doing.
@@ -155,6 +163,8 @@ impl Bridge {
             passwords: Passwords::new(config.password.clone()),
             dialer: Dialer::new(config.endpoint.clone()),
             backoff: Backoff::default(),
+            pace: Pace::new(config.rate.messages, config.rate.bytes),
+            batch_max: config.batch.map_or(1, |batch| batch.max),
             config,
             handles,
         }
@@ -249,16 +259,21 @@ impl Bridge {
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut outcomes) = (0, Vec::new());
+        let within = self.config.batch.map_or(Duration::ZERO, |batch| batch.within);
+        let mut batches = Batches::new(self.batch_max, within);
         let renew_at = connection.renew_at;
         loop {
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
-            self.fill(&mut connection.session);
+            self.fill(&mut connection.session, &mut batches);
             connection.flush(&mut outcomes);
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
             let room = self.may_take(&connection.session);
             let quiet_until = self.refusals.suspect.quiet_until();
+            let now = Instant::now().into_std();
+            let next = self.pace.next(now);
+            let wake = next.or(batches.due(now));
             let turned = tokio::select! {
                 () = &mut stop => {
                     self.farewell(*connection).await;
@@ -266,7 +281,8 @@ impl Bridge {
                 }
                 () = link::until(renew_at) => return Some(self.renew(*connection).await),
                 turned = connection.turn(&mut outcomes) => turned,
-                () = self.handles.outlet.ready(), if room => Ok(()),
+                () = self.handles.outlet.ready(), if room && next.is_none() => Ok(()),
+                () = link::until(wake.map(Into::into)), if room => Ok(()),
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
                 _ = pulse.tick() => Ok(()),
@@ -299,57 +315,25 @@ impl Bridge {
         }
     }
 
-    /// Gives the session as much to send as it has room for.
-    fn fill(&mut self, session: &mut Session) {
-        if self.fill_carefully(session) {
-            return;
-        }
-        let share = session.words_share();
-        self.send_words(session, share);
-        loop {
-            let max = session.room().min(BATCH);
-            let mut rows = session.take_kept(max);
-            if rows.is_empty() {
-                rows = self.handles.outlet.take(max);
-            }
-            if rows.is_empty() {
-                break;
-            }
-            rows.into_iter().for_each(|row| self.send_row(session, row));
-        }
-        self.send_words(session, usize::MAX);
-    }
-
-    fn send_words(&mut self, session: &mut Session, max: usize) {
-        for Unsendable(topic, error) in session.send_words(max, Instant::now().into_std()) {
-            self.report.dead_letter(&topic, &error);
-        }
-    }
-
-    fn send_row(&mut self, session: &mut Session, row: Taken) {
-        let Handles { queue, topics, .. } = &self.handles;
-        let publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
-        if !self.admits(&row, &publish.topic) {
-            return;
-        }
-        if let Err(Unsendable(row, error)) = session.send_row(row, publish, Instant::now().into_std()) {
-            self.give_up(&row, &error);
-        }
-    }
-
     fn settle(&mut self, outcomes: &mut Vec<Outcome>) {
         let mut delivered = 0;
         for outcome in outcomes.drain(..) {
             match outcome {
-                Outcome::Delivered(row) => {
-                    self.handles.outlet.done(row.position);
-                    self.took(&row);
+                Outcome::Delivered(rows) => {
                     self.report.worked();
-                    delivered += u64::from(row.body.counts());
+                    for row in rows.iter() {
+                        self.handles.outlet.done(row.position);
+                        self.took(row);
+                        delivered += u64::from(row.body.counts());
+                    }
                 }
                 Outcome::RowRefused(row, reason) => self.refused(&row, reason),
                 Outcome::Failed(position) => self.failed(position),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
+                Outcome::TooMuch(reason) => {
+                    let rate = self.pace.refused(Instant::now().into_std());
+                    self.report.slower(&ReasonWords(reason), rate);
+                }
             }
         }
         if delivered > 0 {
@@ -359,7 +343,11 @@ impl Bridge {
 
     fn pulse(&mut self, session: Option<&Session>) {
         let in_flight = session.map_or(0, Session::in_flight);
-        self.report.pulse(self.handles.outlet.backlog(), in_flight, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        if self.pace.recovers(now) {
+            self.report.full_speed();
+        }
+        self.report.pulse(self.handles.outlet.backlog(), in_flight, now);
     }
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
@@ -370,13 +358,17 @@ impl Bridge {
         };
         let in_flight = connection.session.end();
         self.examine(&ended, &in_flight, failure);
-        let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
+        let duplicates_possible = batch::readings_in(&in_flight);
         self.handles.outlet.rewind();
         let now = Instant::now().into_std();
         let why = if let Failure::Lost(why, _) = failure { Some(why) } else { None };
         let rival = self.takeover.ended(why, self.report.life(now));
         let rivalled = rival.is_some();
-        let reason = rival.unwrap_or_else(|| failure.to_string());
+        let mut reason = rival.unwrap_or_else(|| failure.to_string());
+        if let Some(Lost::Disconnected(Reason::RATE_TOO_HIGH | Reason::RECEIVE_MAXIMUM, _)) = why {
+            let rate = report::per_second(self.pace.refused(now));
+            reason = format!("{reason}; sending at {rate} from now on");
+        }
         self.report.lost(&reason, rivalled, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)

@@ -11,11 +11,12 @@ use crate::queue::Taken;
 use crate::render;
 
 use super::Bridge;
+use super::batch::Rows;
 use super::link::Failure;
 use super::lost::{Lost, Words as ReasonWords};
 use super::quarantine::{Admit, HELD_FOR, HELD_FOR_CLOSED, Patience, Quarantine};
 use super::session::Session;
-use super::suspect::{Ended, Item, Pace, Suspect};
+use super::suspect::{Allowed, Ended, Item, Suspect};
 
 /// "Not authorized": it is the topic, not the message.
 const NOT_AUTHORIZED: Reason = Reason(0x87);
@@ -32,23 +33,29 @@ pub(super) struct Refusals {
     /// Dead letters that operators have put back.
     retried: u64,
     /// Taken from the queue in careful mode, and to be sent behind a quiet time.
-    waiting: Option<Taken>,
+    waiting: Option<Rows>,
 }
 
 impl Bridge {
-    /// Whether `row` is to be sent to `topic`; if not, it is given up.
-    pub(super) fn admits(&mut self, row: &Taken, topic: &Arc<str>) -> bool {
+    /// Those of `rows` that are to be sent to `topic` now; the rest is given up, or sent in two messages.
+    pub(super) fn admit(&mut self, session: &mut Session, rows: Rows, topic: &Arc<str>) -> Option<Rows> {
         let now = Instant::now().into_std();
-        if let Some(times) = self.refusals.patience.is_over(row.position, now) {
-            self.give_up(row, &format!("refused {times} times with \"unspecified error\""));
-            return false;
+        let first = rows.first().position;
+        if let Some(times) = self.refusals.patience.is_over(first, now) {
+            self.refusals.patience.settled(first, false);
+            // Which of several it is will be seen.
+            if let Err(row) = session.split(rows) {
+                self.give_up(&row, &format!("refused {times} times with \"unspecified error\""));
+            }
+            return None;
         }
-        match self.refusals.quarantine.admit(topic, row.position, now) {
-            Admit::Send => true,
-            Admit::Held(_) if self.was_retried() => true,
+        match self.refusals.quarantine.admit(topic, first, now) {
+            Admit::Send => Some(rows),
+            Admit::Held(_) if self.was_retried() => Some(rows),
             Admit::Held(why) => {
-                self.give_up(row, &format!("its topic is held back: {why}"));
-                false
+                let why = format!("its topic is held back: {why}");
+                rows.iter().for_each(|row| self.give_up(row, &why));
+                None
             }
         }
     }
@@ -125,13 +132,13 @@ impl Bridge {
     /// Whether rows can be taken from the queue now.
     pub(super) fn may_take(&mut self, session: &Session) -> bool {
         match self.pace(session) {
-            Pace::Full => session.room() > 0,
-            Pace::One => session.in_flight() == 0 && session.room() > 0,
-            Pace::Ping | Pace::Quiet => false,
+            Allowed::Full => session.room() > 0,
+            Allowed::One => session.in_flight() == 0 && session.room() > 0,
+            Allowed::Ping | Allowed::Quiet => false,
         }
     }
 
-    fn pace(&mut self, session: &Session) -> Pace {
+    fn pace(&mut self, session: &Session) -> Allowed {
         self.refusals.suspect.pace(session.pongs(), Instant::now().into_std())
     }
 
@@ -139,15 +146,15 @@ impl Bridge {
     pub(super) fn fill_carefully(&mut self, session: &mut Session) -> bool {
         if !self.refusals.suspect.is_careful() {
             let waiting = self.refusals.waiting.take();
-            waiting.into_iter().for_each(|row| self.send_row(session, row));
+            waiting.into_iter().for_each(|rows| self.send_rows(session, rows, Instant::now().into_std()));
             return false;
         }
         match self.pace(session) {
-            Pace::Ping => {
+            Allowed::Ping => {
                 // Two bytes: it always fits.
                 let _ = session.ping(Instant::now().into_std());
             }
-            Pace::One if session.in_flight() == 0 => {
+            Allowed::One if session.in_flight() == 0 => {
                 let words_first = self.refusals.suspect.suspects_words();
                 if words_first {
                     self.send_one_word(session);
@@ -157,21 +164,30 @@ impl Bridge {
                     self.send_one_word(session);
                 }
             }
-            Pace::One | Pace::Quiet | Pace::Full => {}
+            Allowed::One | Allowed::Quiet | Allowed::Full => {}
         }
         true
     }
 
     fn send_one_row(&mut self, session: &mut Session) {
-        while session.in_flight() == 0 && session.room() > 0 {
-            let next = self.refusals.waiting.take().or_else(|| session.take_kept(1).pop());
-            let Some(row) = next.or_else(|| self.handles.outlet.take(1).pop()) else { return };
-            if !self.may_send(&Item::Row(row.position)) {
-                self.refusals.waiting = Some(row);
+        loop {
+            let now = Instant::now().into_std();
+            if session.in_flight() > 0 || session.room().min(self.pace.affords(now)) == 0 {
                 return;
             }
-            self.send_row(session, row);
-            self.note_sent(session);
+            let next = self.refusals.waiting.take().or_else(|| session.take_kept());
+            let next = next.or_else(|| self.handles.outlet.take(1).pop().map(Rows::from));
+            let Some(rows) = next else { return };
+            if rows.count() > 1 {
+                // One at a time.
+                let _ = session.split(rows);
+            } else if self.may_send(&Item::Row(rows.first().position)) {
+                self.send_rows(session, rows, now);
+                self.note_sent(session);
+            } else {
+                self.refusals.waiting = Some(rows);
+                return;
+            }
         }
     }
 
@@ -199,18 +215,27 @@ impl Bridge {
 
     /// A connection ended with `in_flight`, the oldest of which is `oldest`: if that says which message
     /// the cloud does not take, it is given up.
-    pub(super) fn examine(&mut self, ended: &Ended, in_flight: &[(Taken, usize)], failure: &Failure) {
+    pub(super) fn examine(&mut self, ended: &Ended, in_flight: &[(Rows, usize)], failure: &Failure) {
         let now = Instant::now().into_std();
         self.refusals.waiting = None;
         self.refusals.quarantine.lost(now);
         if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _), _) = failure {
             // The broker has a limit that it did not tell; the largest row is certainly over it.
-            let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
-            return largest.into_iter().for_each(|(row, _)| self.give_up(row, &ReasonWords(*reason)));
+            match in_flight.iter().max_by_key(|(_, bytes)| *bytes).map(|(rows, _)| rows) {
+                Some(rows) if rows.count() > 1 => self.batch_max = rows.count() / 2,
+                largest => {
+                    largest.into_iter().for_each(|rows| self.give_up(rows.first(), &ReasonWords(*reason)));
+                }
+            }
+            return;
         }
         let was_careful = self.refusals.suspect.is_careful();
         let condemned = self.refusals.suspect.ended(ended, now);
         if !was_careful && self.refusals.suspect.is_careful() {
+            // It may be that no single row is too large.
+            if let Some((rows, _)) = in_flight.first().filter(|(rows, _)| rows.count() > 1) {
+                self.batch_max = rows.count() / 2;
+            }
             tracing::warn!(
                 bridge = %self.config.name,
                 "the broker closes the connection again and again: sending one message at a time to find out \
@@ -219,8 +244,8 @@ impl Bridge {
         }
         match condemned {
             Some(Item::Row(position)) => {
-                let row = in_flight.iter().find(|(row, _)| row.position == position);
-                row.into_iter().for_each(|(row, _)| self.condemn(row));
+                let row = in_flight.iter().map(|(rows, _)| rows.first()).find(|row| row.position == position);
+                row.into_iter().for_each(|row| self.condemn(row));
             }
             Some(Item::Word(topic)) => {
                 self.refusals.quarantine.silence(&topic);

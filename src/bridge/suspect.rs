@@ -57,7 +57,7 @@ pub(super) struct Ended {
 
 /// What may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) enum Allowed {
     /// As much as there is room for.
     Full,
     /// One message, when nothing is in flight.
@@ -144,19 +144,19 @@ impl Suspect {
     }
 
     /// What may be sent, when `pongs` PINGRESP have come on this connection.
-    pub(super) fn pace(&mut self, pongs: u64, now: Instant) -> Pace {
-        let Mode::Careful(careful) = &mut self.mode else { return Pace::Full };
+    pub(super) fn pace(&mut self, pongs: u64, now: Instant) -> Allowed {
+        let Mode::Careful(careful) = &mut self.mode else { return Allowed::Full };
         match careful.gate {
             Gate::Quiet { since, until } if now >= until => {
                 careful.gate = Gate::Pinged { since, pongs };
-                Pace::Ping
+                Allowed::Ping
             }
             Gate::Pinged { since, pongs: before } if pongs > before => {
                 careful.gate = Gate::Fresh(now.saturating_duration_since(since));
-                Pace::One
+                Allowed::One
             }
-            Gate::Quiet { .. } | Gate::Pinged { .. } => Pace::Quiet,
-            Gate::Fresh(_) | Gate::Open => Pace::One,
+            Gate::Quiet { .. } | Gate::Pinged { .. } => Allowed::Quiet,
+            Gate::Fresh(_) | Gate::Open => Allowed::One,
         }
     }
 
@@ -317,13 +317,13 @@ mod tests {
             let (window, closed) = loop {
                 let row = Item::Row(self.next);
                 match self.suspect.pace(pongs, self.now) {
-                    Pace::Quiet => self.now = self.suspect.quiet_until().unwrap_or(self.now),
-                    Pace::Ping => {
+                    Allowed::Quiet => self.now = self.suspect.quiet_until().unwrap_or(self.now),
+                    Allowed::Ping => {
                         self.now += RTT;
                         pongs += 1;
                     }
-                    Pace::One if !self.suspect.may_send(&row, self.now, self.rng.f64()) => {}
-                    Pace::One | Pace::Full => {
+                    Allowed::One if !self.suspect.may_send(&row, self.now, self.rng.f64()) => {}
+                    Allowed::One | Allowed::Full => {
                         self.suspect.sent(self.now);
                         let careful = self.suspect.is_careful();
                         let window = if careful { 1 } else { 100 };
@@ -415,9 +415,9 @@ mod tests {
     fn strike(suspect: &mut Suspect, item: &Item, now: &mut Instant, took: Duration) -> Option<Item> {
         suspect.connected(*now, 0.0);
         *now = suspect.quiet_until().unwrap();
-        assert_eq!(suspect.pace(0, *now), Pace::Ping);
-        assert_eq!(suspect.pace(0, *now), Pace::Quiet);
-        assert_eq!(suspect.pace(1, *now), Pace::One);
+        assert_eq!(suspect.pace(0, *now), Allowed::Ping);
+        assert_eq!(suspect.pace(0, *now), Allowed::Quiet);
+        assert_eq!(suspect.pace(1, *now), Allowed::One);
         assert!(suspect.may_send(item, *now, 0.0));
         suspect.sent(*now);
         *now += took;
