@@ -635,6 +635,14 @@ async fn a_topic_that_is_not_allowed_is_held_and_the_rest_flows() {
     );
 }
 
+/// The numbers of the readings in a message.
+fn seqs(publish: &Publish) -> Vec<u64> {
+    match serde_json::from_slice(&publish.payload) {
+        Ok(serde_json::Value::Array(all)) => all.iter().map(|json| json["seq"].as_u64().unwrap()).collect(),
+        _ => seq(publish).into_iter().collect(),
+    }
+}
+
 /// A broker that takes everything but what `closes` says: there it closes. Ends when all is over.
 async fn closing_broker(rig: &Rig, closes: impl Fn(usize, u64) -> bool) -> (usize, Vec<u64>) {
     let (mut connections, mut taken) = (0, Vec::new());
@@ -649,13 +657,14 @@ async fn closing_broker(rig: &Rig, closes: impl Fn(usize, u64) -> bool) -> (usiz
             };
             match packet {
                 Some(Packet::PingReq) => broker.say(Packet::PingResp).await,
-                Some(Packet::Publish(publish)) => match seq(&publish) {
-                    Some(seq) if closes(connections, seq) => break,
-                    seq => {
-                        taken.extend(seq);
-                        broker.ack(publish.id.unwrap(), Reason::SUCCESS).await;
+                Some(Packet::Publish(publish)) => {
+                    let seqs = seqs(&publish);
+                    if seqs.iter().any(|seq| closes(connections, *seq)) {
+                        break;
                     }
-                },
+                    taken.extend(seqs);
+                    broker.ack(publish.id.unwrap(), Reason::SUCCESS).await;
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -680,6 +689,19 @@ async fn a_row_on_which_the_broker_closes_each_time_is_found() {
     let letters = rig.queue.dead_letters(None).await.unwrap().letters;
     assert!(letters[0].1.reason.starts_with("the broker closed the connection each time it was sent"));
     assert!(letters[0].1.entry.contains("\"seq\":7,"), "{:?}", letters[0].1);
+}
+
+#[tokio::test]
+async fn of_a_batch_on_which_the_broker_closes_one_row_is_found() {
+    let rig = Rig::with(TcpListener::bind("127.0.0.1:0").await.unwrap(), |config| {
+        config.protocol = Some(Version::V3);
+        config.batch = Some(config::Batch { max: 10, within: Duration::from_millis(20), compress: None });
+    });
+    rig.push(40, 10);
+    let (_, taken) = closing_broker(&rig, |_, seq| seq == 7).await;
+    let taken: std::collections::BTreeSet<u64> = taken.into_iter().collect();
+    assert_eq!(taken, (0..40).filter(|seq| *seq != 7).collect());
+    rig.until("over", |bridge, queue| queue.dead_letters.count == 1 && bridge.refused == 1).await;
 }
 
 #[tokio::test]
