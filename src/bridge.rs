@@ -30,8 +30,11 @@ mod link;
 mod lost;
 mod pace;
 mod probe;
+mod quarantine;
+mod refusals;
 mod report;
 mod session;
+mod suspect;
 mod takeover;
 mod version;
 mod words;
@@ -41,7 +44,6 @@ mod tests;
 
 pub use self::probe::{Accepted, ProbeError, Seen, probe};
 
-use std::fmt::Display;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -51,9 +53,8 @@ use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::Bulletin;
 use crate::mqtt::packet::Reason;
-use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
+use crate::queue::{Consumer, Order, Outlet, Queue};
 use crate::reading::{Body, Event, EventKind};
-use crate::render;
 use crate::status::{self, Cell};
 use crate::topic::{Forward, Subject, Topics};
 use crate::transport::Dialer;
@@ -64,8 +65,10 @@ use self::hello::Hello;
 use self::link::{Connection, Failure, Passwords};
 use self::lost::{Lost, Words as ReasonWords};
 use self::pace::Pace;
+use self::refusals::Refusals;
 use self::report::Report;
 use self::session::Session;
+use self::suspect::Ended;
 use self::takeover::Takeover;
 use self::words::Word;
 
@@ -101,6 +104,7 @@ pub struct Bridge {
     forward: Forward,
     handles: Handles,
     report: Report,
+    refusals: Refusals,
     passwords: Passwords,
     takeover: Takeover,
     dialer: Dialer,
@@ -132,6 +136,14 @@ pub fn consumer(config: &config::Bridge) -> Consumer {
     Consumer { name: config.name.clone(), forward: forward(config), order }
 }
 
+/// Waits for the end of a quiet time, if there is one.
+async fn quiet(until: Option<std::time::Instant>) {
+    match until {
+        Some(until) => sleep_until(until.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn forward(config: &config::Bridge) -> Forward {
     config.forward.clone().map_or(Forward::Own, Forward::Filters)
 }
@@ -147,6 +159,7 @@ impl Bridge {
             hello,
             forward: forward(&config),
             report: Report::new(&config.name, cell, Instant::now().into_std()),
+            refusals: Refusals::default(),
             passwords: Passwords::new(config.password.clone()),
             dialer: Dialer::new(config.endpoint.clone()),
             backoff: Backoff::default(),
@@ -208,6 +221,7 @@ impl Bridge {
         let version = self.hello.version();
         self.hello.accepted();
         self.backoff.connected(now);
+        self.refusals.suspect.connected(now, fastrand::f64());
         self.report.connected(connection.address, version, now);
         self.announce("connected", None);
         State::Connected(Box::new(connection))
@@ -255,7 +269,8 @@ impl Bridge {
             connection.flush(&mut outcomes);
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
-            let room = connection.session.room() > 0;
+            let room = self.may_take(&connection.session);
+            let quiet_until = self.refusals.suspect.quiet_until();
             let now = Instant::now().into_std();
             let next = self.pace.next(now);
             let wake = next.or(batches.due(now));
@@ -271,6 +286,7 @@ impl Bridge {
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
                 _ = pulse.tick() => Ok(()),
+                () = quiet(quiet_until) => Ok(()),
             };
             self.settle(&mut outcomes);
             if let Err(failure) = turned {
@@ -288,7 +304,8 @@ impl Bridge {
             for (version, subject, payload) in news {
                 told = version;
                 let topic = self.handles.topics.of(&subject);
-                if subject == Subject::Gateway || self.forward.wants_subject(&subject, &topic) {
+                let wanted = subject == Subject::Gateway || self.forward.wants_subject(&subject, &topic);
+                if wanted && !self.refusals.quarantine.is_silent(&topic) {
                     session.post_word(subject, Word { topic: topic.into(), payload });
                 }
             }
@@ -306,10 +323,12 @@ impl Bridge {
                     self.report.worked();
                     for row in rows.iter() {
                         self.handles.outlet.done(row.position);
+                        self.took(row);
                         delivered += u64::from(row.body.counts());
                     }
                 }
-                Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
+                Outcome::RowRefused(row, reason) => self.refused(&row, reason),
+                Outcome::Failed(position) => self.failed(position),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
                 Outcome::TooMuch(reason) => {
                     let rate = self.pace.refused(Instant::now().into_std());
@@ -332,16 +351,13 @@ impl Bridge {
     }
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
+        let ended = Ended {
+            by_peer: matches!(failure, Failure::Lost(lost, _) if lost.may_answer_a_message()),
+            oldest: connection.session.oldest(),
+            in_flight: connection.session.in_flight(),
+        };
         let in_flight = connection.session.end();
-        if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _), _) = failure {
-            // The broker has a limit that it did not tell; the largest row is certainly over it.
-            match in_flight.iter().max_by_key(|(_, bytes)| *bytes).map(|(rows, _)| rows) {
-                Some(rows) if rows.count() > 1 => self.batch_max = rows.count() / 2,
-                largest => {
-                    largest.into_iter().for_each(|rows| self.give_up(rows.first(), &ReasonWords(*reason)));
-                }
-            }
-        }
+        self.examine(&ended, &in_flight, failure);
         let duplicates_possible = batch::readings_in(&in_flight);
         self.handles.outlet.rewind();
         let now = Instant::now().into_std();
@@ -356,11 +372,5 @@ impl Bridge {
         self.report.lost(&reason, rivalled, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
-    }
-
-    /// The cloud can never take `row`.
-    fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
-        self.handles.outlet.refused(row.position, &row.body);
-        self.report.dead_letter(&render::topic(&row.body, &self.handles.topics), reason);
     }
 }

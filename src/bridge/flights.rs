@@ -11,6 +11,7 @@ use crate::queue::Taken;
 use crate::topic::Subject;
 
 use super::batch::Rows;
+use super::suspect::Item;
 use super::words::Word;
 
 /// Payload bytes in flight at most, one message more or less.
@@ -26,6 +27,9 @@ pub(super) enum What {
     /// A retained word.
     Word(Subject, Word),
 }
+
+/// "Implementation specific error".
+const IMPLEMENTATION_ERROR: Reason = Reason(0x83);
 
 /// What a PUBACK says of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +47,6 @@ pub(super) enum Verdict {
 impl From<Reason> for Verdict {
     /// Source: MQTT 5.0, 3.4.2.1. "Packet id in use" is no fault of the message: it gets another.
     fn from(reason: Reason) -> Self {
-        const IMPLEMENTATION_ERROR: Reason = Reason(0x83);
         const ID_IN_USE: Reason = Reason(0x91);
         match reason {
             Reason::FAILED | IMPLEMENTATION_ERROR | ID_IN_USE => Self::NotNow,
@@ -52,6 +55,11 @@ impl From<Reason> for Verdict {
             _ => Self::Taken,
         }
     }
+}
+
+/// Whether a refusal for now says so little that it may as well be one for good.
+pub(super) fn is_vague(reason: Reason) -> bool {
+    matches!(reason, Reason::FAILED | IMPLEMENTATION_ERROR)
 }
 
 /// What became of something that was sent.
@@ -63,6 +71,8 @@ pub(super) enum Outcome {
     RowRefused(Taken, Reason),
     /// The broker will never take what was said on this topic.
     WordRefused(Arc<str>, Reason),
+    /// The broker does not take the row at this position now, without saying why. It will be sent again.
+    Failed(u64),
     /// The broker takes no more so fast; what it refused will be sent again.
     TooMuch(Reason),
 }
@@ -123,6 +133,14 @@ impl Flights {
     /// The one that has been in flight for longest.
     pub(super) fn oldest(&self) -> Option<PacketId> {
         self.outgoing.oldest()
+    }
+
+    /// What that is.
+    pub(super) fn oldest_item(&self) -> Option<Item> {
+        self.outgoing.oldest_message().map(|flight| match &flight.what {
+            What::Rows(rows) => Item::Row(rows.first().position),
+            What::Word(_, word) => Item::Word(Arc::clone(&word.topic)),
+        })
     }
 
     /// Begins the flight of `what`, a message of `bytes`.

@@ -30,6 +30,7 @@ use super::alive::{ACK_WITHIN, Due, PONG_WITHIN};
 use super::batch::Rows;
 use super::flights::{Outcome, Unsendable, What};
 use super::lost::Lost;
+use super::suspect::Item;
 use super::words::Word;
 
 use self::open::Open;
@@ -53,6 +54,8 @@ pub(super) struct Session {
     version: Version,
     output: BytesMut,
     phase: Phase,
+    /// PINGRESP that have come.
+    pongs: u64,
 }
 
 #[derive(Debug)]
@@ -73,7 +76,7 @@ impl Session {
         let mut codec = Codec::client(version, usize::try_from(INPUT_BYTES).unwrap_or(usize::MAX));
         let mut output = BytesMut::new();
         codec.encode(&Packet::Connect(Box::new(connect)), &mut output)?;
-        Ok(Self { codec, version, output, phase: Phase::Handshake { until: now + CONNACK_WITHIN } })
+        Ok(Self { codec, version, output, phase: Phase::Handshake { until: now + CONNACK_WITHIN }, pongs: 0 })
     }
 
     /// Whether the broker accepted us.
@@ -92,12 +95,33 @@ impl Session {
         if self.output.len() < OUTPUT_BYTES { room } else { 0 }
     }
 
+    /// What has been in flight for longest.
+    pub(super) fn oldest(&self) -> Option<Item> {
+        self.open().and_then(|open| open.flights.oldest_item())
+    }
+
+    /// How many PINGRESP have come.
+    pub(super) fn pongs(&self) -> u64 {
+        self.pongs
+    }
+
     // === Rows ===
 
     /// The first rows that the broker would not take before and that are to be sent now, ahead of
     /// others.
     pub(super) fn take_kept(&mut self) -> Option<Rows> {
         self.open_mut()?.flights.take_kept()
+    }
+
+    /// Keeps rows to be sent in two messages.
+    ///
+    /// # Errors
+    /// There is one row only: it is given back.
+    pub(super) fn split(&mut self, rows: Rows) -> Result<(), Taken> {
+        match self.open_mut() {
+            Some(open) => open.keep_halves(rows),
+            None => rows.split().map(drop),
+        }
     }
 
     /// Sends rows as `publish`; there must be [room](Self::room). Where they cannot be sent in one
@@ -112,10 +136,7 @@ impl Session {
         now: Instant,
     ) -> Result<(), Unsendable<Taken>> {
         let Err((What::Rows(rows), error)) = self.send(What::Rows(rows), publish, now) else { return Ok(()) };
-        match self.open_mut() {
-            Some(open) => open.keep_halves(rows).map_err(|row| Unsendable(row, error)),
-            None => rows.split().map(drop).map_err(|row| Unsendable(row, error)),
-        }
+        self.split(rows).map_err(|row| Unsendable(row, error))
     }
 
     // === Retained words ===
@@ -125,6 +146,11 @@ impl Session {
         if let Some(open) = self.open_mut().filter(|open| open.retain) {
             open.words.post(subject, word);
         }
+    }
+
+    /// The topic of the word that would be sent next.
+    pub(super) fn next_word(&self) -> Option<Arc<str>> {
+        self.open().and_then(|open| open.words.peek().cloned())
     }
 
     /// How many words may be sent before rows are, if `most` may go now: half of the room, so that
@@ -260,7 +286,11 @@ impl Session {
                 Err(Lost::Disconnected(end.reason, end.reason_string))
             }
             (Phase::Open(_), Packet::ConnAck(_)) => Err(Lost::Unexpected("a second CONNACK")),
-            // PINGRESP; and whatever belongs to subscriptions or QoS 2, which we never asked for.
+            (Phase::Open(_), Packet::PingResp) => {
+                self.pongs += 1;
+                Ok(())
+            }
+            // Whatever belongs to subscriptions or QoS 2, which we never asked for.
             (Phase::Open(_), _) => Ok(()),
         }
     }

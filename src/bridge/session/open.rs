@@ -12,7 +12,7 @@ use crate::queue::Taken;
 use super::super::aliases::{Aliases, Name};
 use super::super::alive::Alive;
 use super::super::batch::Rows;
-use super::super::flights::{Flights, Outcome, Verdict, What};
+use super::super::flights::{Flights, Outcome, Verdict, What, is_vague};
 use super::super::words::Words;
 use super::{WINDOW, WINDOW_V3};
 
@@ -154,8 +154,12 @@ impl Open {
     fn settle(&mut self, what: What, verdict: Verdict, reason: Reason) -> Option<Outcome> {
         match (what, verdict) {
             (what, Verdict::NotNow) => {
+                let failed = match &what {
+                    What::Rows(rows) if is_vague(reason) => Some(Outcome::Failed(rows.first().position)),
+                    What::Rows(_) | What::Word(..) => None,
+                };
                 self.keep(what);
-                None
+                failed
             }
             (what, Verdict::TooMuch) => {
                 self.keep(what);
