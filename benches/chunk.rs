@@ -123,6 +123,7 @@ fn file_bytes(chunks: &[Entries]) -> Result<f64> {
     let limits = Limits {
         max_bytes: 1 << 30,
         max_readings: None,
+        letters_bytes: 1 << 20,
         max_age_us: i64::MAX,
         when_full: WhenFull::DropOldest,
     };

@@ -31,6 +31,7 @@ fn main() -> Result<()> {
     let limits = Limits {
         max_bytes: 16 * 1024 * 1024,
         max_readings: None,
+        letters_bytes: 1 << 20,
         max_age_us: i64::MAX,
         when_full: WhenFull::DropOldest,
     };

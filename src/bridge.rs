@@ -34,11 +34,14 @@ mod link;
 mod lost;
 mod pace;
 mod probe;
+mod quarantine;
 mod receive;
+mod refusals;
 mod report;
 mod resume;
 mod session;
 mod subscribe;
+mod suspect;
 mod takeover;
 mod version;
 mod words;
@@ -48,7 +51,6 @@ mod tests;
 
 pub use self::probe::{Accepted, ProbeError, Seen, probe};
 
-use std::fmt::Display;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,9 +61,8 @@ use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::{Bulletin, LocalPublish};
 use crate::mqtt::packet::Reason;
-use crate::queue::{Consumer, Order, Outlet, Queue, Taken};
+use crate::queue::{Consumer, Order, Outlet, Queue};
 use crate::reading::{Body, Event, EventKind};
-use crate::render;
 use crate::status::{self, Cell};
 use crate::topic::{Forward, Subject, Topics};
 use crate::transport::Dialer;
@@ -74,8 +75,10 @@ use self::link::{Connection, Failure, Passwords};
 use self::lost::{Lost, Words as ReasonWords};
 use self::pace::Pace;
 use self::receive::Receiver;
+use self::refusals::Refusals;
 use self::report::Report;
 use self::session::Session;
+use self::suspect::Ended;
 use self::takeover::Takeover;
 use self::words::Word;
 
@@ -116,6 +119,7 @@ pub struct Bridge {
     receiver: Receiver,
     handles: Handles,
     report: Report,
+    refusals: Refusals,
     passwords: Passwords,
     takeover: Takeover,
     dialer: Dialer,
@@ -149,10 +153,6 @@ pub fn consumer(config: &config::Bridge) -> Consumer {
     Consumer { name: config.name.clone(), forward: forward(config), order }
 }
 
-fn batch_max(config: &config::Bridge) -> usize {
-    config.batch.map_or(1, |batch| batch.max)
-}
-
 fn forward(config: &config::Bridge) -> Forward {
     config.forward.clone().map_or(Forward::Own, Forward::Routes)
 }
@@ -173,12 +173,13 @@ impl Bridge {
             receiver: Receiver::new(&config, &handles, Instant::now().into_std()),
             forward,
             report: Report::new(&config.name, cell, Instant::now().into_std()),
+            refusals: Refusals::default(),
             passwords: Passwords::new(config.password.clone()),
             dialer: Dialer::new(config.endpoint.clone()),
             backoff: Backoff::default(),
             pace: Pace::new(config.rate.messages, config.rate.bytes),
-            batches: resume::batches(&config, batch_max(&config)),
-            batch_max: batch_max(&config),
+            batches: resume::batches(&config, resume::batch_max(&config)),
+            batch_max: resume::batch_max(&config),
             config,
             handles,
         }
@@ -235,6 +236,7 @@ impl Bridge {
         let version = self.hello.version();
         self.hello.accepted();
         self.backoff.connected(now);
+        self.refusals.suspect.connected(now, fastrand::f64());
         self.report.connected(connection.address, version, now);
         self.announce("connected", None);
         State::Connected(Box::new(connection))
@@ -285,7 +287,8 @@ impl Bridge {
             connection.flush(&mut outcomes);
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
-            let room = connection.session.room() > 0;
+            let room = self.may_take(&connection.session);
+            let quiet_until = self.refusals.suspect.quiet_until();
             let now = Instant::now().into_std();
             let next = self.pace.next(now);
             let wake = next.or(self.batches.due(now));
@@ -302,6 +305,7 @@ impl Bridge {
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
                 _ = pulse.tick() => self.receiver_pulse(),
+                () = link::until(quiet_until.map(Into::into)) => Ok(()),
             };
             if let Err(failure) = turned {
                 self.settle(&mut outcomes);
@@ -319,7 +323,8 @@ impl Bridge {
             for (version, subject, payload) in news {
                 told = version;
                 let topic: Arc<str> = self.handles.topics.of(&subject).into();
-                if subject == Subject::Gateway || self.forward.wants_subject(&subject, &topic) {
+                let wanted = subject == Subject::Gateway || self.forward.wants_subject(&subject, &topic);
+                if wanted && !self.refusals.quarantine.is_silent(&topic) {
                     let (topic, qos) = self.forward.address(&topic);
                     session.post_word(subject, Word { topic, qos, payload });
                 }
@@ -338,10 +343,12 @@ impl Bridge {
                     self.report.worked();
                     for row in rows.iter() {
                         self.handles.outlet.done(row.position);
+                        self.took(row);
                         delivered += u64::from(row.body.counts());
                     }
                 }
-                Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
+                Outcome::RowRefused(row, reason) => self.refused(&row, reason),
+                Outcome::Failed(position) => self.failed(position),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
                 Outcome::TooMuch(reason) => {
                     let rate = self.pace.refused(Instant::now().into_std());
@@ -365,11 +372,12 @@ impl Bridge {
     }
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
-        let too_large = match failure {
-            Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _), _) => Some(*reason),
-            _ => None,
+        let ended = Ended {
+            by_peer: matches!(failure, Failure::Lost(lost, _) if lost.may_answer_a_message()),
+            oldest: connection.session.oldest(),
+            in_flight: connection.session.in_flight(),
         };
-        let duplicates_possible = self.put_down(connection.session, too_large);
+        let duplicates_possible = self.put_down(connection.session, Some((&ended, failure)));
         let now = Instant::now().into_std();
         let why = if let Failure::Lost(why, _) = failure { Some(why) } else { None };
         let rival = self.takeover.ended(why, self.report.life(now));
@@ -382,11 +390,5 @@ impl Bridge {
         self.report.lost(&reason, rivalled, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)
-    }
-
-    /// The cloud can never take `row`.
-    fn give_up(&mut self, row: &Taken, reason: &dyn Display) {
-        self.handles.outlet.refused(row.position, &row.body);
-        self.report.dead_letter(&render::topic(&row.body, &self.handles.topics), reason);
     }
 }

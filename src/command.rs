@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod init;
 pub mod queue;
 pub mod run;
 pub mod sim;
@@ -26,7 +27,8 @@ use crate::control::{self, Response};
 pub enum Exit {
     /// All well.
     Ok = 0,
-    /// It did its work, and the answer is no: something was lost (`demo`).
+    /// It did its work, and the answer is no: something was lost (`demo`), the file is not wanted
+    /// (`init`).
     No = 1,
     /// The command line is wrong.
     Usage = 64,

@@ -18,7 +18,9 @@ use std::time::Duration;
 use nix::unistd::{AccessFlags, access};
 
 pub use self::client::{AskError, Client, ask};
-pub use self::protocol::{Damage, Imported, Line, Peeked, Request, Response, Verified};
+pub use self::protocol::{
+    Chosen, Damage, DeadLetter, Imported, Line, Peeked, Request, Response, Retried, Verified,
+};
 pub use self::server::{Answers, Asked, BindError, Server};
 use crate::config::Config;
 

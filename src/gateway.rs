@@ -3,6 +3,7 @@
 //! Parts start downstream first, so that none has a neighbour that is not there yet, and stop
 //! upstream first, so that what is on its way still arrives.
 
+mod dead_letters;
 mod operator;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serialgate::command::{Exit, check, complain, demo, queue, run, sim, status};
+use serialgate::command::{Exit, check, complain, demo, init, queue, run, sim, status};
 
 /// Serial sensors to MQTT, and no reading lost.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Demo(demo::Args),
     /// Simulate boards on pseudo-terminals
     Sim(sim::Args),
+    /// Write a first configuration by asking a few questions
+    Init(init::Args),
     /// Check the configuration and say what it means
     Check(check::Args),
     /// Show one screen of everything the daemon knows
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Init(args) => Ok(init::run(&args)),
         Command::Check(args) => Ok(check::run(&args)),
         Command::Status(args) => status::run(&args),
         Command::Queue(args) => queue::run(&args),

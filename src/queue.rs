@@ -33,6 +33,7 @@ mod desk;
 pub mod gaps;
 pub mod held;
 pub mod job;
+pub mod letters;
 pub mod operate;
 pub mod outlet;
 pub mod portable;
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     /// One per bridge: something may be there to take.
     news: Vec<Notify>,
     interest: Interest,
+    /// Whether what bridges refuse is kept as dead letters.
+    keeps_letters: bool,
     clock: Clock,
     tap: Mutex<Option<mpsc::Sender<Arc<Body>>>>,
     worker: Mutex<Option<JoinHandle<()>>>,

@@ -171,6 +171,9 @@ pub struct Queue {
     pub delivered: u64,
     /// Given up, by reason.
     pub dropped: Dropped,
+    /// What bridges could never deliver, kept to be looked at (`serialgate queue dead-letters`).
+    #[serde(default)]
+    pub dead_letters: DeadLetters,
     /// Transactions synced to disk since the daemon started.
     pub commits: u64,
     /// Bytes written to disk since the daemon started.
@@ -180,6 +183,17 @@ pub struct Queue {
     /// What the disk said, while it does not take our writes.
     #[serde(default)]
     pub last_error: Option<String>,
+}
+
+/// What is kept of messages that a cloud refused for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetters {
+    /// How many there are.
+    pub count: u64,
+    /// What they take in the queue's file, about.
+    pub bytes: u64,
+    /// Those that had to go for newer ones, or found no room, since the file was made.
+    pub lost: u64,
 }
 
 /// Readings given up, by reason.
@@ -262,10 +276,10 @@ pub struct Bridge {
     pub delivered: u64,
     /// Readings that were in flight when a connection broke, so may have arrived twice.
     pub duplicates_possible: u64,
-    /// Messages given up because the other broker can never take them: too large, or refused for
-    /// good.
+    /// Messages given up since the daemon started because the other broker can never take them: too
+    /// large, or refused for good. Rows of the queue among them are kept as dead letters.
     #[serde(default)]
-    pub dead_letters: u64,
+    pub refused: u64,
     /// Messages taken from the cloud since the daemon started.
     #[serde(default)]
     pub received: u64,

@@ -15,6 +15,8 @@ use cloud::{Gateway, Mosquitto, PATIENCE, bridge_to, cuttable, free_address, sub
 use serialgate::config::{self, Endpoint};
 use serialgate::mqtt::codec::Codec;
 use serialgate::mqtt::packet::{Connect, Packet, PacketId, Publish, Qos, Version};
+use serialgate::queue::letters::Letter;
+use serialgate::reading::{Body, Message, Properties};
 use serialgate::topic::{Route, Routes, Subject};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -125,6 +127,87 @@ async fn what_the_broker_held_at_a_kill_is_handed_on_and_swallows_nothing() {
             || seen.lock().unwrap().words.keys().filter(|topic| topic.starts_with("before/")).count();
         gateway.until("what was held as well", || before() == usize::from(HELD)).await;
     }
+}
+
+/// A message of a LAN client, of so many bytes.
+fn message(topic: &str, bytes: usize) -> Body {
+    let payload = "x".repeat(bytes).into();
+    Body::Message(Message {
+        topic: topic.into(),
+        payload,
+        qos: 1,
+        retain: false,
+        properties: Properties::default(),
+        expiry: None,
+    })
+}
+
+/// Waits until the queue is empty and so many dead letters are on disk; gives those.
+async fn letters(gateway: &Gateway, count: u64) -> Vec<Letter> {
+    let over = || {
+        let queue = gateway.queue.status();
+        queue.readings == 0 && queue.dead_letters.count == count
+    };
+    gateway.until("over", over).await;
+    let mut letters = gateway.queue.dead_letters(None).await.unwrap().letters;
+    while (letters.len() as u64) < count {
+        sleep(Duration::from_millis(10)).await;
+        letters = gateway.queue.dead_letters(None).await.unwrap().letters;
+    }
+    letters.into_iter().map(|(_, letter)| letter).collect()
+}
+
+/// In 3.1.1 it closes the connection and says nothing.
+#[tokio::test]
+async fn a_message_on_which_mosquitto_closes_is_found_and_the_rest_arrives() {
+    let mosquitto = Mosquitto::start_with(&[(free_address(), "max_packet_size 3000")]).await;
+    let seen = subscribe(mosquitto.address).await;
+    let gateway = Gateway::start(config::Bridge {
+        protocol: Some(Version::V3),
+        forward: Some(Routes::plain(["#"]).unwrap()),
+        ..bridge_to(Endpoint::tcp(mosquitto.address))
+    });
+    (0..10).for_each(|n| gateway.push(n));
+    gateway.queue.push(message("plant/large", 4000));
+    (10..20).for_each(|n| gateway.push(n));
+    let letters = letters(&gateway, 1).await;
+    assert_eq!(&*letters[0].topic, "plant/large");
+    assert!(
+        letters[0].reason.starts_with("the broker closed the connection each time"),
+        "{}",
+        letters[0].reason
+    );
+    gateway.until("seen", || seen.lock().unwrap().ids.len() == 20).await;
+    assert_eq!(gateway.queue.status().dropped.total(), 1);
+}
+
+/// In 5 it says which message it was.
+#[tokio::test]
+async fn a_topic_that_mosquitto_does_not_allow_is_held() {
+    let acl = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(acl.path(), "topic readwrite #\ntopic deny plant/secret\n").unwrap();
+    std::fs::set_permissions(acl.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let options = format!("acl_file {}", acl.path().display());
+    let mosquitto = Mosquitto::start_with(&[(free_address(), &options)]).await;
+    let seen = subscribe(mosquitto.address).await;
+    let gateway = Gateway::start(config::Bridge {
+        forward: Some(Routes::plain(["#"]).unwrap()),
+        ..bridge_to(Endpoint::tcp(mosquitto.address))
+    });
+    gateway.queue.push(message("plant/secret", 10));
+    let first = letters(&gateway, 1).await;
+    assert_eq!(first[0].reason, "not authorized (0x87)");
+    for n in 0..10 {
+        gateway.queue.push(message("plant/secret", 10));
+        gateway.push(n);
+    }
+    let all = letters(&gateway, 11).await;
+    assert!(all[1..].iter().all(|letter| letter.reason == "its topic is held back: not authorized (0x87)"));
+    gateway.until("seen", || seen.lock().unwrap().ids.len() == 10).await;
+    let status = gateway.status.lock().clone();
+    let error = status.last_error.unwrap();
+    assert!(error.starts_with("the cloud does not allow publishing on plant/secret: "), "{error}");
+    assert_eq!(status.refused, 11);
 }
 
 /// Readings that wait while the broker is away.

@@ -38,7 +38,10 @@ fn every_help_of_the_queue_commands_has_an_example() {
     let commands = main.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
     let lines = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let names: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names, ["stats", "peek", "export", "import", "pause", "resume", "purge", "verify", "help"]);
+    assert_eq!(
+        names,
+        ["stats", "peek", "export", "import", "pause", "resume", "purge", "verify", "dead-letters", "help"]
+    );
     for name in names.into_iter().filter(|name| *name != "help") {
         let output = serialgate(&["queue", name, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{name}");
@@ -52,7 +55,7 @@ fn the_queue_commands_say_why_they_cannot() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control.sock");
     let socket = socket.to_str().unwrap();
-    for command in ["stats", "peek", "export", "pause", "resume", "purge", "verify"] {
+    for command in ["stats", "peek", "export", "pause", "resume", "purge", "verify", "dead-letters"] {
         let output = serialgate(&["queue", command, "--socket", socket]);
         assert_eq!(output.status.code(), Some(69), "{command}");
         assert!(text(&output.stderr).contains("no serialgate is running"), "{command}");

@@ -49,6 +49,7 @@ async fn a_commit_is_one_data_sync() {
         max_size: 64 << 20,
         max_age: Duration::from_secs(86_400),
         max_readings: None,
+        dead_letters: 1 << 20,
         when_full: config::WhenFull::DropOldest,
     };
     let consumer = Consumer {

@@ -10,11 +10,9 @@ use serialgate::config::Durability;
 use serialgate::queue::Resume;
 use serialgate::queue::core::COMMITS_PER_SAVE;
 use serialgate::queue::job::{Boards, Marks, Save};
-use serialgate::queue::ranges::Ranges;
 use serialgate::queue::store::{KernelBoot, Limits, Store};
 use serialgate::queue::types::WhenFull;
 use serialgate::reading::{Body, MessageId};
-use serialgate::status::Dropped;
 
 use crate::Scale;
 use crate::disk::Disk;
@@ -101,6 +99,7 @@ fn fill_unsynced(dir: &Path, fill: Fill) -> anyhow::Result<()> {
         max_bytes: fill.max_size,
         max_age_us: i64::MAX,
         max_readings: None,
+        letters_bytes: 1 << 20,
         when_full: WhenFull::DropOldest,
     };
     let uuid = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
@@ -139,7 +138,7 @@ fn fill_unsynced(dir: &Path, fill: Fill) -> anyhow::Result<()> {
                 }),
             })
         });
-        let save = Save { done_below: 0, done_ahead: Ranges::default(), dropped: Dropped::default(), marks };
+        let save = Save { marks, ..Save::default() };
         if !store.commit(&entries, &save, now_us, offset)?.evicted.is_empty() {
             break;
         }

@@ -19,6 +19,9 @@ impl Bridge {
     /// Gives the session as much to send as it has room for and as the rate allows. No row is taken
     /// before it can go, or wait for the rest of its batch: until then the queue decides which is next.
     pub(super) fn fill(&mut self, session: &mut Session) {
+        if self.fill_carefully(session) {
+            return;
+        }
         let share = session.words_share(self.pace.affords(now()));
         self.send_words(session, share);
         loop {
@@ -50,7 +53,7 @@ impl Bridge {
         }
     }
 
-    fn send_words(&mut self, session: &mut Session, max: usize) {
+    pub(super) fn send_words(&mut self, session: &mut Session, max: usize) {
         for _ in 0..max.min(self.pace.affords(now())) {
             let (now, before) = (now(), session.output().len());
             let unsendable = session.send_words(1, now);
@@ -64,8 +67,9 @@ impl Bridge {
         }
     }
 
-    fn send_rows(&mut self, session: &mut Session, rows: Rows, now: Instant) {
+    pub(super) fn send_rows(&mut self, session: &mut Session, rows: Rows, now: Instant) {
         let Some(mut publish) = self.publish(&rows) else { return };
+        let Some(rows) = self.admit(session, rows, &publish.topic) else { return };
         (publish.topic, publish.qos) = self.forward.address(&publish.topic);
         self.receiver.sends(&rows.first().body, &mut publish, now);
         let before = session.output().len();

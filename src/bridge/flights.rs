@@ -13,6 +13,7 @@ use crate::topic::Subject;
 
 use super::batch::Rows;
 use super::subscribe;
+use super::suspect::Item;
 use super::words::Word;
 
 /// Payload bytes in flight at most, one message more or less.
@@ -33,6 +34,9 @@ pub(super) enum What {
     Word(Subject, Word),
 }
 
+/// "Implementation specific error".
+const IMPLEMENTATION_ERROR: Reason = Reason(0x83);
+
 /// What a PUBACK says of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -49,7 +53,6 @@ pub(super) enum Verdict {
 impl From<Reason> for Verdict {
     /// Source: MQTT 5.0, 3.4.2.1. "Packet id in use" is no fault of the message: it gets another.
     fn from(reason: Reason) -> Self {
-        const IMPLEMENTATION_ERROR: Reason = Reason(0x83);
         const ID_IN_USE: Reason = Reason(0x91);
         match reason {
             Reason::FAILED | IMPLEMENTATION_ERROR | ID_IN_USE => Self::NotNow,
@@ -58,6 +61,11 @@ impl From<Reason> for Verdict {
             _ => Self::Taken,
         }
     }
+}
+
+/// Whether a refusal for now says so little that it may as well be one for good.
+pub(super) fn is_vague(reason: Reason) -> bool {
+    matches!(reason, Reason::FAILED | IMPLEMENTATION_ERROR)
 }
 
 /// What became of something that was sent.
@@ -77,6 +85,8 @@ pub(super) enum Outcome {
     Released(PacketId),
     /// The cloud answered to subscriptions.
     Subscribed(Vec<subscribe::Answer>),
+    /// The broker does not take the row at this position now, without saying why. It will be sent again.
+    Failed(u64),
     /// The broker takes no more so fast; what it refused will be sent again.
     TooMuch(Reason),
 }
@@ -162,6 +172,14 @@ impl Flights {
     /// The one that has been in flight for longest.
     pub(super) fn oldest(&self) -> Option<PacketId> {
         self.outgoing.oldest()
+    }
+
+    /// What that is.
+    pub(super) fn oldest_item(&self) -> Option<Item> {
+        self.outgoing.oldest_message().map(|flight| match &flight.what {
+            What::Rows(rows) => Item::Row(rows.first().position),
+            What::Word(_, word) => Item::Word(Arc::clone(&word.topic)),
+        })
     }
 
     /// Begins the flight of `what` as `publish`, which has QoS 1 or 2.

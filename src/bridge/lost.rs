@@ -71,6 +71,20 @@ impl From<CodecError> for Lost {
     }
 }
 
+impl Lost {
+    /// Whether this can be the broker's answer to a message that it does not like.
+    pub(super) fn may_answer_a_message(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            // Malformed, protocol error, not authorized, topic, size, format, and the vague ones.
+            Self::Disconnected(reason, _) => {
+                matches!(reason.0, 0x80..=0x83 | 0x87 | 0x90 | 0x95 | 0x99 | 0x9A | 0x9B)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The version as people write it.
 pub(super) fn number(version: Version) -> &'static str {
     match version {

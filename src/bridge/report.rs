@@ -36,6 +36,8 @@ pub(super) struct Report {
     downgraded: Option<Qos>,
     /// What the cloud last answered to each subscription.
     answers_told: HashMap<Arc<str>, Result<Qos, Reason>>,
+    /// The last topic that the cloud does not allow, and what to do about it.
+    held: Option<(Arc<str>, String)>,
     /// What was said when the broker wanted less, while it gets less.
     slowed: Option<String>,
 }
@@ -59,6 +61,7 @@ impl Report {
             topics_told: HashSet::new(),
             downgraded: None,
             answers_told: HashMap::new(),
+            held: None,
             slowed: None,
         }
     }
@@ -80,7 +83,12 @@ impl Report {
         self.worked = false;
         self.since = now;
         self.eta = Eta::default();
-        self.cell.lock().state = BridgeState::Connected;
+        let mut status = self.cell.lock();
+        status.state = BridgeState::Connected;
+        // It is still so, and more than that there was trouble with the connection.
+        if let Some((_, what)) = &self.held {
+            status.last_error = Some(what.clone());
+        }
     }
 
     /// Something was acknowledged.
@@ -218,9 +226,38 @@ impl Report {
         }
     }
 
+    /// The cloud does not allow `topic`, as `what` says. Its rows are given up until it does.
+    pub(super) fn held(&mut self, topic: &Arc<str>, what: &str) {
+        tracing::warn!(bridge = %self.name, %topic, "{what}");
+        self.held = Some((Arc::clone(topic), what.into()));
+        // That is all there is to say of its messages.
+        self.topics_told.insert(Arc::clone(topic));
+        self.cell.lock().last_error = Some(what.into());
+    }
+
+    /// The cloud allows `topic` again.
+    pub(super) fn released(&mut self, topic: &str) {
+        tracing::info!(bridge = %self.name, topic, "the cloud allows this topic again");
+        if self.held.as_ref().is_some_and(|(held, _)| **held == *topic) {
+            self.forget_held();
+        }
+    }
+
+    fn forget_held(&mut self) {
+        let Some((_, what)) = self.held.take() else { return };
+        let mut status = self.cell.lock();
+        status.last_error = status.last_error.take().filter(|error| *error != what);
+    }
+
+    /// Somebody wants all topics to be tried.
+    pub(super) fn released_all(&mut self) {
+        tracing::info!(bridge = %self.name, "an operator tries dead letters again: no topic is held any more");
+        self.forget_held();
+    }
+
     /// A message on `topic` was given up. Logged once per topic.
     pub(super) fn dead_letter(&mut self, topic: &Arc<str>, reason: &dyn Display) {
-        self.cell.lock().dead_letters += 1;
+        self.cell.lock().refused += 1;
         if self.topics_told.len() < TOPICS_TOLD_MAX && self.topics_told.insert(Arc::clone(topic)) {
             tracing::warn!(
                 bridge = %self.name,

@@ -10,13 +10,14 @@ use crate::queue::acks::Due;
 
 use super::Bridge;
 use super::batch::{Batches, readings_in};
-use super::carry::{Ended, Left};
+use super::carry::{self, Left};
 use super::flights::Outcome;
 use super::link::{Connection, Failure};
-use super::lost::Words;
+use super::lost::Lost;
 use super::receive::Took;
 use super::session::Session;
 use super::subscribe::Answer;
+use super::suspect::Ended;
 
 impl Bridge {
     /// Goes on with the session, as far as the broker remembers it.
@@ -67,6 +68,7 @@ impl Bridge {
             Outcome::Delivered(_)
             | Outcome::RowRefused(..)
             | Outcome::WordRefused(..)
+            | Outcome::Failed(_)
             | Outcome::TooMuch(_) => {}
         }
     }
@@ -87,25 +89,25 @@ impl Bridge {
         }
     }
 
-    /// The connection is gone. What is in flight stays with the session, or goes back to the queue.
-    /// `too_large` is why the broker ended it, where a message was too large. Gives how many readings
-    /// may arrive twice.
-    pub(super) fn put_down(&mut self, mut session: Session, too_large: Option<Reason>) -> u64 {
+    /// The connection is gone. What is in flight stays with the session, or goes back to the queue: the
+    /// latter where one of the messages may be what the broker does not bear. `why` it is gone, unless
+    /// we ended it. Gives how many readings may arrive twice.
+    pub(super) fn put_down(&mut self, mut session: Session, why: Option<(&Ended, &Failure)>) -> u64 {
         self.receiver.disconnected();
         self.refuse_left(&mut session);
-        let Ended { memory, left } = session.end(too_large.is_none());
+        let is_too_large =
+            matches!(why, Some((_, Failure::Lost(Lost::Disconnected(Reason::TOO_LARGE, _), _))));
+        let may_stay = !is_too_large && !self.refusals.suspect.is_careful();
+        let carry::Ended { memory, left } = session.end(may_stay);
         self.memory = memory;
         match left {
             // So does what waits for its batch.
-            Left::Stay { unsure } => readings_in(&unsure),
+            Left::Stay { unsure } => {
+                why.into_iter().for_each(|(ended, failure)| self.examine(ended, &[], failure));
+                readings_in(&unsure)
+            }
             Left::Back(in_flight) => {
-                // The broker has a limit that it did not tell; the largest message is certainly over it.
-                let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes).map(|(rows, _)| rows);
-                match (too_large, largest) {
-                    (Some(_), Some(rows)) if rows.count() > 1 => self.batch_max = rows.count() / 2,
-                    (Some(reason), Some(rows)) => self.give_up(rows.first(), &Words(reason)),
-                    _ => {}
-                }
+                why.into_iter().for_each(|(ended, failure)| self.examine(ended, &in_flight, failure));
                 self.rewind();
                 readings_in(in_flight.iter().map(|(rows, _)| rows))
             }
@@ -122,4 +124,9 @@ impl Bridge {
 /// Nothing that waits, for messages of at most `max` rows.
 pub(super) fn batches(config: &config::Bridge, max: usize) -> Batches {
     Batches::new(max, config.batch.map_or(Duration::ZERO, |batch| batch.within))
+}
+
+/// Most rows in one message, as configured.
+pub(super) fn batch_max(config: &config::Bridge) -> usize {
+    config.batch.map_or(1, |batch| batch.max)
 }

@@ -13,6 +13,7 @@
 //! Rows have the QoS of their route, whatever QoS a LAN client gave its message, as far as the
 //! broker takes it.
 
+mod hear;
 mod open;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use crate::mqtt::codec::{Codec, CodecError};
-use crate::mqtt::packet::{ConnAck, Connect, Disconnect, Packet, Publish, Qos, Reason, Version};
+use crate::mqtt::packet::{ConnAck, Connect, Disconnect, Packet, Publish, Qos, Reason};
 use crate::queue::Taken;
 use crate::queue::acks::Due;
 use crate::topic::Subject;
@@ -31,6 +32,7 @@ use super::batch::Rows;
 use super::carry::{Ended, Left, Memory, Terms};
 use super::flights::{Outcome, Unsendable, What};
 use super::lost::Lost;
+use super::suspect::Item;
 use super::words::Word;
 
 use self::open::Open;
@@ -58,6 +60,8 @@ pub(super) struct Session {
     connect: Connect,
     output: BytesMut,
     phase: Phase,
+    /// PINGRESP that have come.
+    pongs: u64,
 }
 
 #[derive(Debug)]
@@ -80,27 +84,7 @@ impl Session {
         codec.encode(&Packet::Connect(Box::new(connect.clone())), &mut output)?;
         // Needed no more.
         let connect = Connect { password: None, will: None, ..connect };
-        Ok(Self { codec, connect, output, phase: Phase::Handshake { until: now + CONNACK_WITHIN } })
-    }
-
-    /// Goes on with what is remembered of the session, and asks for messages; to be called once, when
-    /// the broker has accepted us. Gives the rows that were in flight in a session that the broker has
-    /// forgotten: they are to be taken from the queue again.
-    pub(super) fn resume(&mut self, memory: Memory, terms: &Terms, now: Instant) -> Option<Vec<Rows>> {
-        match &mut self.phase {
-            Phase::Handshake { .. } => None,
-            Phase::Open(open) => open.resume((&mut self.codec, &mut self.output), memory, terms, now),
-        }
-    }
-
-    /// Whether the broker remembers our session.
-    pub(super) fn is_present(&self) -> bool {
-        self.open().is_some_and(|open| open.answer.session_present)
-    }
-
-    /// The highest QoS that the broker takes.
-    pub(super) fn maximum_qos(&self) -> Qos {
-        self.open().map_or(Qos::AtMostOnce, |open| open.qos)
+        Ok(Self { codec, connect, output, phase: Phase::Handshake { until: now + CONNACK_WITHIN }, pongs: 0 })
     }
 
     /// Whether the broker accepted us.
@@ -119,12 +103,33 @@ impl Session {
         if self.output.len() < OUTPUT_BYTES { room } else { 0 }
     }
 
+    /// What has been in flight for longest.
+    pub(super) fn oldest(&self) -> Option<Item> {
+        self.open().and_then(|open| open.flights.oldest_item())
+    }
+
+    /// How many PINGRESP have come.
+    pub(super) fn pongs(&self) -> u64 {
+        self.pongs
+    }
+
     // === Rows ===
 
     /// The first rows that the broker would not take before and that are to be sent now, ahead of
     /// others.
     pub(super) fn take_kept(&mut self) -> Option<Rows> {
         self.open_mut()?.flights.take_kept()
+    }
+
+    /// Keeps rows to be sent in two messages.
+    ///
+    /// # Errors
+    /// There is one row only: it is given back.
+    pub(super) fn split(&mut self, rows: Rows) -> Result<(), Taken> {
+        match self.open_mut() {
+            Some(open) => open.keep_halves(rows),
+            None => rows.split().map(drop),
+        }
     }
 
     /// Sends rows as `publish`; there must be [room](Self::room). Where they cannot be sent in one
@@ -139,10 +144,7 @@ impl Session {
         now: Instant,
     ) -> Result<(), Unsendable<Taken>> {
         let Err((What::Rows(rows), error)) = self.send(What::Rows(rows), publish, now) else { return Ok(()) };
-        match self.open_mut() {
-            Some(open) => open.keep_halves(rows).map_err(|row| Unsendable(row, error)),
-            None => rows.split().map(drop).map_err(|row| Unsendable(row, error)),
-        }
+        self.split(rows).map_err(|row| Unsendable(row, error))
     }
 
     // === Retained words ===
@@ -152,6 +154,11 @@ impl Session {
         if let Some(open) = self.open_mut().filter(|open| open.retain) {
             open.words.post(subject, word);
         }
+    }
+
+    /// The topic of the word that would be sent next.
+    pub(super) fn next_word(&self) -> Option<Arc<str>> {
+        self.open().and_then(|open| open.words.peek().cloned())
     }
 
     /// How many words may be sent before rows are, if `most` may go now: half of the room, so that
@@ -274,45 +281,6 @@ impl Session {
         Ok(())
     }
 
-    /// A broker that knows nothing of 5.0 answers in the form of 3.1.1, which is no 5.0 packet.
-    fn refuses_version(&self, input: &[u8]) -> bool {
-        /// CONNACK, two bytes: flags, return code 1 (MQTT 3.1.1, 3.2.2.3).
-        const UNACCEPTABLE_VERSION: [u8; 4] = [0x20, 0x02, 0x00, 0x01];
-        self.connect.version == Version::V5 && input.starts_with(&UNACCEPTABLE_VERSION)
-    }
-
-    fn handle(&mut self, packet: Packet, now: Instant, outcomes: &mut Vec<Outcome>) -> Result<(), Lost> {
-        match (&mut self.phase, packet) {
-            (Phase::Handshake { .. }, Packet::ConnAck(answer)) => self.answered(*answer, now),
-            (Phase::Handshake { .. }, Packet::Disconnect(end)) => {
-                Err(Lost::Refused(end.reason, end.reason_string))
-            }
-            (Phase::Handshake { .. }, _) => Err(Lost::Unexpected("a packet before CONNACK")),
-            (Phase::Open(_), Packet::Disconnect(end)) => {
-                Err(Lost::Disconnected(end.reason, end.reason_string))
-            }
-            (Phase::Open(_), Packet::ConnAck(_)) => Err(Lost::Unexpected("a second CONNACK")),
-            (Phase::Open(open), packet) => {
-                outcomes.extend(open.take((&mut self.codec, &mut self.output), packet, now)?);
-                Ok(())
-            }
-        }
-    }
-
-    fn answered(&mut self, answer: ConnAck, now: Instant) -> Result<(), Lost> {
-        if answer.reason == Reason::UNSUPPORTED_VERSION {
-            return Err(Lost::Version(self.connect.version));
-        }
-        if answer.reason.is_failure() {
-            return Err(Lost::Refused(answer.reason, answer.reason_string));
-        }
-        if let Some(bytes) = answer.maximum_packet_size {
-            self.codec.set_peer_maximum(bytes);
-        }
-        self.phase = Phase::Open(Box::new(Open::new(&self.connect, answer, now)));
-        Ok(())
-    }
-
     // === Time and end ===
 
     /// When to call [`Session::on_time`], unless something else happens before.
@@ -356,7 +324,27 @@ impl Session {
         }
     }
 
-    // === What the cloud sends ===
+    // === What the cloud keeps and sends ===
+
+    /// Goes on with what is remembered of the session, and asks for messages; to be called once, when
+    /// the broker has accepted us. Gives the rows that were in flight in a session that the broker has
+    /// forgotten: they are to be taken from the queue again.
+    pub(super) fn resume(&mut self, memory: Memory, terms: &Terms, now: Instant) -> Option<Vec<Rows>> {
+        match &mut self.phase {
+            Phase::Handshake { .. } => None,
+            Phase::Open(open) => open.resume((&mut self.codec, &mut self.output), memory, terms, now),
+        }
+    }
+
+    /// Whether the broker remembers our session.
+    pub(super) fn is_present(&self) -> bool {
+        self.open().is_some_and(|open| open.answer.session_present)
+    }
+
+    /// The highest QoS that the broker takes.
+    pub(super) fn maximum_qos(&self) -> Qos {
+        self.open().map_or(Qos::AtMostOnce, |open| open.qos)
+    }
 
     /// Acknowledges a message that is safe.
     ///

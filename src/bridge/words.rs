@@ -43,6 +43,11 @@ impl Words {
         self.order.is_empty()
     }
 
+    /// The topic of the next word to send.
+    pub(super) fn peek(&self) -> Option<&Arc<str>> {
+        self.order.front().and_then(|subject| self.newest.get(subject)).map(|word| &word.topic)
+    }
+
     /// The next word to send; its subject is in flight from now on.
     pub(super) fn next(&mut self) -> Option<(Subject, Word)> {
         let subject = self.order.pop_front()?;

@@ -1,5 +1,6 @@
 //! `serialgate queue`: see and handle what waits.
 
+mod dead_letters;
 mod export;
 mod import;
 mod pause;
@@ -9,6 +10,7 @@ mod stats;
 mod verify;
 
 use std::fmt::Display;
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -51,6 +53,8 @@ enum Command {
     Purge(purge::Args),
     /// Check the queue's file, of a running daemon or a cold one
     Verify(verify::Args),
+    /// See what clouds refused for good; try it again, or remove it
+    DeadLetters(dead_letters::Args),
 }
 
 /// Does what the command says.
@@ -69,6 +73,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             Command::Resume(args) => pause::resume(args).await,
             Command::Purge(args) => purge::run(args).await,
             Command::Verify(args) => verify::run(args).await,
+            Command::DeadLetters(args) => dead_letters::run(args).await,
         }
     });
     Ok(done.unwrap_or_else(|failure| {
@@ -159,6 +164,30 @@ async fn source(daemon: &DaemonArg, file: Option<&PathBuf>) -> Result<Source, Fa
     };
     let cold = Cold::open(&path)?;
     Ok(Source::Cold { path, cold })
+}
+
+/// Asks who sits at the terminal; `question` says what would be done, and `what` would be the object.
+fn confirmed(question: &str, what: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!("{what}; to do that, add --yes")));
+    }
+    let mut answer = String::new();
+    // To standard error: standard output is for the result.
+    let asked = write!(io::stderr(), "{question} [y/N] ").and_then(|()| io::stderr().flush());
+    asked
+        .and_then(|()| io::stdin().lock().read_line(&mut answer))
+        .map_err(|error| Failure::Io(error.to_string()))?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Text of others, for a terminal: it must not be told what to do.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The payload of an entry, for a terminal.
+fn payload(text: Option<&str>, hex: Option<&str>) -> String {
+    text.map_or_else(|| format!("0x{}", hex.unwrap_or_default()), harmless)
 }
 
 /// Prints a value for programs.

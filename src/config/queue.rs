@@ -22,8 +22,8 @@ pub const MAX_AGE: RangeInclusive<Duration> =
 /// Smallest and largest `max_readings`. One commit may bring some hundred.
 pub const MAX_READINGS: RangeInclusive<u64> = 1000..=1_000_000_000_000;
 
-/// Keys of later versions.
-const LATER: [&str; 1] = ["dead_letters"];
+/// Smallest and largest `dead_letters`, in bytes; 0 switches them off.
+pub(super) const DEAD_LETTERS: RangeInclusive<u64> = 0..=1 << 30;
 
 /// The store-and-forward queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Queue {
     pub max_readings: Option<u64>,
     /// What to do at `max_size` or `max_readings`.
     pub when_full: WhenFull,
+    /// How much is kept of what bridges can never deliver, in bytes of the file; 0: nothing.
+    pub dead_letters: u64,
 }
 
 /// When a reading may leave for the cloud.
@@ -76,6 +78,7 @@ impl Default for Queue {
             max_age: Duration::from_secs(30 * 24 * 60 * 60),
             max_readings: None,
             when_full: WhenFull::default(),
+            dead_letters: 16 << 20,
         }
     }
 }
@@ -96,7 +99,10 @@ impl Queue {
             values::number(text, MAX_READINGS, "100000").map(Some)
         });
         table.set("when_full", &mut queue.when_full, problems, when_full);
-        table.close(&LATER, problems);
+        table.set("dead_letters", &mut queue.dead_letters, problems, |text| {
+            if text == "0" { Ok(0) } else { values::size(text, &DEAD_LETTERS, "16MiB") }
+        });
+        table.close(&[], problems);
         queue
     }
 }

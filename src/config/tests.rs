@@ -92,6 +92,7 @@ fn every_key_of_the_queue_arrives_where_it_belongs() {
   max_age: 2h
   max_readings: 50000
   when_full: drop_newest
+  dead_letters: 2MiB
 ",
     );
     let expected = Queue {
@@ -102,8 +103,10 @@ fn every_key_of_the_queue_arrives_where_it_belongs() {
         max_age: Duration::from_secs(7200),
         max_readings: Some(50_000),
         when_full: WhenFull::DropNewest,
+        dead_letters: 2 << 20,
     };
     assert_eq!(config.queue, expected);
+    assert_eq!(parse("queue: {dead_letters: 0}").queue.dead_letters, 0);
 }
 
 #[test]
@@ -809,7 +812,6 @@ bridges:
             ("output: json", "`output`"),
             ("ports: [{path: /dev/a, output: json}]", "`output`"),
             ("ports: [{path: /dev/a, format: csv}]", "`csv`"),
-            ("queue: {dead_letters: 1}", "`dead_letters`"),
             ("broker: {users: []}", "`users`"),
             ("broker: {listen: [{address: '127.0.0.1:1', tls: {}}]}", "`tls`"),
             ("broker: {listen: [{address: '127.0.0.1:1', websocket: true}]}", "`websocket`"),

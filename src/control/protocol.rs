@@ -49,10 +49,31 @@ pub enum Request {
     },
     /// Check all chunks.
     Verify,
+    /// The dead letters, one [`Response::DeadLetter`] each, the oldest first.
+    DeadLetters(Chosen),
+    /// Put dead letters back into the queue, each for its own bridge.
+    RetryDeadLetters(Chosen),
+    /// Remove dead letters for good.
+    DropDeadLetters {
+        /// Which.
+        #[serde(flatten)]
+        chosen: Chosen,
+        /// Only say how many that would be.
+        only_count: bool,
+    },
 }
 
-/// What one is told: `{"status":{…}}` or `{"error":"…"}`. `entry`, `damage` and `working` are followed
-/// by more.
+/// Which dead letters are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Those of this bridge; else of any.
+    pub bridge: Option<String>,
+    /// Those whose topic matches this filter; else all.
+    pub topic: Option<String>,
+}
+
+/// What one is told: `{"status":{…}}` or `{"error":"…"}`. `entry`, `damage`, `dead_letter` and
+/// `working` are followed by more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Response {
@@ -74,6 +95,14 @@ pub enum Response {
     Purged(u64),
     /// All chunks were checked.
     Verified(Verified),
+    /// A dead letter.
+    DeadLetter(DeadLetter),
+    /// That were all; so many.
+    DeadLetters(u64),
+    /// Dead letters are in the queue again.
+    Retried(Retried),
+    /// So many dead letters were removed, or would be.
+    DeadLettersDropped(u64),
     /// The answer is still being made.
     Working,
     /// Why there is no answer, in words.
@@ -95,6 +124,38 @@ pub struct Peeked {
     /// The payload in lower-case hex, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload_hex: Option<String>,
+}
+
+/// A message that a bridge could never deliver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Its number; rises.
+    pub number: u64,
+    /// When it was given up, as in RFC 3339.
+    pub time: String,
+    /// The bridge.
+    pub bridge: String,
+    /// The topic.
+    pub topic: String,
+    /// Why.
+    pub reason: String,
+    /// Size of the payload, in bytes.
+    pub bytes: u64,
+    /// How the payload begins, if it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// How the payload begins, in lower-case hex, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload_hex: Option<String>,
+}
+
+/// What became of dead letters that were to be tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// In the queue again, and safe there.
+    pub retried: u64,
+    /// Stay where they are: their bridge is not configured, or does not forward them any more.
+    pub unwanted: u64,
 }
 
 /// What became of imported entries.

@@ -31,7 +31,7 @@ pub struct Operator {
 }
 
 /// Why there is no answer, in words; or nobody is there to hear it.
-type Refusal = String;
+pub(super) type Refusal = String;
 
 impl Operator {
     pub(super) fn new(view: StatusView, topics: Topics) -> Self {
@@ -54,13 +54,24 @@ impl Operator {
                 purged.map(Response::Purged)
             }
             Request::Verify => self.verify().await.map(Response::Verified),
+            Request::DeadLetters(chosen) => self.dead_letters(&chosen, &answers).await,
+            Request::RetryDeadLetters(chosen) => {
+                self.retry_dead_letters(&chosen).await.map(Response::Retried)
+            }
+            Request::DropDeadLetters { chosen, only_count } => {
+                self.drop_dead_letters(&chosen, only_count).await.map(Response::DeadLettersDropped)
+            }
         };
         // Whoever asked may have gone.
         let _ = answers.send(last.unwrap_or_else(Response::Error)).await;
     }
 
-    fn queue(&self) -> &Queue {
+    pub(super) fn queue(&self) -> &Queue {
         &self.view.queue
+    }
+
+    pub(super) fn topics(&self) -> &Topics {
+        &self.topics
     }
 
     fn bridge(&self, name: &str) -> Result<usize, Refusal> {
@@ -105,14 +116,13 @@ impl Operator {
     fn peeked(&self, entry: &Waiting) -> Peeked {
         let clock = self.queue().clock();
         let publish = render::publish(&entry.body, |at| clock.wall(at), true, &self.topics);
-        let text = str::from_utf8(&publish.payload).ok();
-        let hex = || publish.payload.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (payload, payload_hex) = shown(&publish.payload, usize::MAX);
         Peeked {
             position: entry.position,
             age_s: Duration::from_micros(u64::try_from(entry.age_us).unwrap_or(0)).as_secs_f64(),
             topic: publish.topic.to_string(),
-            payload: text.map(str::to_owned),
-            payload_hex: text.is_none().then(hex),
+            payload,
+            payload_hex,
         }
     }
 
@@ -240,15 +250,23 @@ pub fn verified(checked: Checked, file: Vec<String>) -> Verified {
     }
 }
 
+/// The first `max` bytes of a payload: as text, else in hex.
+pub(super) fn shown(payload: &[u8], max: usize) -> (Option<String>, Option<String>) {
+    match str::from_utf8(payload) {
+        Ok(text) => (Some(text[..text.floor_char_boundary(max)].to_owned()), None),
+        Err(_) => (None, Some(payload.iter().take(max).map(|byte| format!("{byte:02x}")).collect())),
+    }
+}
+
 fn told(Bad { position, what }: Bad) -> Damage {
     Damage { position, what }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn words(error: Unanswered) -> Refusal {
+pub(super) fn words(error: Unanswered) -> Refusal {
     error.to_string()
 }
 
-fn gone() -> Refusal {
+pub(super) fn gone() -> Refusal {
     "nobody takes the answer".into()
 }

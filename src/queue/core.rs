@@ -22,6 +22,7 @@ use crate::reading::{Body, Epoch, GapReason, MessageId, Uid};
 use super::cursor::{Cursor, Order};
 use super::gaps::Gaps;
 use super::held::Held;
+use super::letters::Letters;
 use super::operate::Operator;
 use super::ranges::Ranges;
 use super::types::{File, Found, Full, Ledger, Resume, Safe, Settings};
@@ -77,6 +78,8 @@ pub struct Core<T> {
     gaps: Gaps,
     /// Given up by one bridge while another still wants them, and why.
     refused: BTreeMap<u64, GapReason>,
+    /// Refused, and not yet on disk as a dead letter.
+    letters: Letters<T>,
     /// What the file was told that all bridges are done with, beyond the prefix of all.
     deleted: Ranges,
     /// Damaged files that are being read.
@@ -133,6 +136,7 @@ impl<T> Core<T> {
             boards_upto: 0,
             gaps: Gaps::default(),
             refused: BTreeMap::new(),
+            letters: Letters::default(),
             deleted: Ranges::default(),
             owed: owed_since(found.salvaged),
             disk: Disk::Well,
@@ -276,6 +280,7 @@ impl<T> Core<T> {
     pub fn abandon(&mut self) {
         self.stopping = Stopping::Done;
         self.held.drop_tickets();
+        self.letters.drop_tickets();
     }
 
     /// Tickets of entries that have become safe since the last call.

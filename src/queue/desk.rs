@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::clock::boottime_us;
 use crate::reading::Body;
 
-use super::operate::{Answer, Checked, Reply, Slice, Task, Which};
+use super::operate::{Answer, Checked, LetterSlice, Reply, Slice, Task, Which};
 use super::{Full, Queue, State, Ticket};
 
 /// Who waits for an answer, by the number of the request.
@@ -102,6 +102,48 @@ impl Queue {
             self.0.call_bridges();
         }
         Ok((wants != 0, ticket))
+    }
+
+    /// Some of the dead letters behind the one numbered `after`. Those that are not on disk yet are not
+    /// among them: that takes a moment.
+    ///
+    /// # Errors
+    /// [`Unanswered`], see there.
+    pub async fn dead_letters(&self, after: Option<u64>) -> Result<LetterSlice, Unanswered> {
+        match self.ask(|state| state.core.ask(Task::Letters { after })).await? {
+            Reply::Letters(slice) => Ok(slice),
+            other => Err(mistaken(&other)),
+        }
+    }
+
+    /// Takes the dead letters with these numbers out for good, at most
+    /// [`LETTERS_DROPPED_MAX`](super::operate::LETTERS_DROPPED_MAX). Gives how many there were.
+    ///
+    /// # Errors
+    /// [`Unanswered`], see there.
+    pub async fn drop_dead_letters(&self, numbers: Vec<u64>) -> Result<u64, Unanswered> {
+        match self.ask(|state| state.core.ask(Task::DropLetters { numbers })).await? {
+            Reply::LettersDropped(dropped) => Ok(dropped),
+            other => Err(mistaken(&other)),
+        }
+    }
+
+    /// Whether bridge `index` still wants `body`.
+    #[must_use]
+    pub fn wants(&self, index: usize, body: &Body) -> bool {
+        let interest = &self.0.interest;
+        interest.consumers.get(index).is_some_and(|consumer| interest.wants_one(consumer, body))
+    }
+
+    /// Takes the entry of a dead letter once more, for bridge `index` alone; gives its ticket.
+    ///
+    /// # Errors
+    /// [`Full`]: nothing was taken.
+    pub fn retry(&self, index: usize, body: &Arc<Body>) -> Result<Ticket, Full> {
+        let (sender, ticket) = oneshot::channel();
+        self.0.change(|core| core.retry(index, Arc::clone(body), sender, boottime_us()))?;
+        self.0.call_bridges();
+        Ok(ticket)
     }
 
     async fn ask(&self, how: impl FnOnce(&mut State) -> Result<u64, String>) -> Result<Reply, Unanswered> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::queue::letters::Posted;
 use crate::queue::operate::{Task, Work};
 use crate::queue::ranges::Ranges;
 use crate::queue::types::{Found, Resume};
@@ -63,6 +64,8 @@ pub struct Save {
     pub done_ahead: Ranges,
     /// See [`super::types::Ledger`].
     pub dropped: Dropped,
+    /// What becomes a dead letter.
+    pub letters: Posted,
     /// What need not be written each time.
     pub marks: Option<Box<Marks>>,
 }

@@ -1,12 +1,13 @@
 //! What operators ask of the queue: look, give up, check. Each request is done in slices, between the
 //! other jobs of the storage thread, so that a backlog of millions holds nothing up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::reading::{Body, DeviceName};
 
 use super::job::Save;
+use super::letters::Letter;
 
 /// A slice gathers chunks until it has so many entries …
 pub const SLICE_ENTRIES: usize = 1000;
@@ -14,6 +15,8 @@ pub const SLICE_ENTRIES: usize = 1000;
 pub const SLICE_BYTES: usize = 256 * 1024;
 /// Most bad chunks that are told one by one.
 pub const BAD_MAX: usize = 1000;
+/// Most dead letters that are taken out at a time: each may be some pages.
+pub const LETTERS_DROPPED_MAX: usize = 64;
 /// Most requests at a time.
 pub const REQUESTS_MAX: usize = 32;
 
@@ -33,6 +36,16 @@ pub enum Task {
     Verify {
         /// The chunk that was checked last.
         after: Option<u64>,
+    },
+    /// Read dead letters.
+    Letters {
+        /// The one that was read last.
+        after: Option<u64>,
+    },
+    /// Take these dead letters out.
+    DropLetters {
+        /// Their numbers, at most [`LETTERS_DROPPED_MAX`].
+        numbers: Vec<u64>,
     },
 }
 
@@ -99,6 +112,10 @@ pub enum Work {
     },
     /// Chunks were checked.
     Verified(Checked),
+    /// Dead letters.
+    Letters(LetterSlice),
+    /// So many dead letters were taken out.
+    LettersDropped(u64),
 }
 
 /// What an operator is told.
@@ -110,6 +127,21 @@ pub enum Reply {
     Purged(u64),
     /// Chunks were checked.
     Verified(Checked),
+    /// Dead letters.
+    Letters(LetterSlice),
+    /// So many dead letters were taken out.
+    LettersDropped(u64),
+}
+
+/// Some dead letters, the oldest first.
+#[derive(Debug, Default)]
+pub struct LetterSlice {
+    /// Each with its number.
+    pub letters: Vec<(u64, Letter)>,
+    /// The highest number that was ever given.
+    pub newest: u64,
+    /// The number to go on after; `None` at the end.
+    pub next: Option<u64>,
 }
 
 /// Why an operator gets no reply: in words.
@@ -189,6 +221,8 @@ pub struct Operator {
     pub paused: u32,
     /// What is held is to be committed without delay.
     pub hurry: bool,
+    /// Dead letters that were put back into the queue, by bridge.
+    pub retried: BTreeMap<usize, u64>,
     tasks: VecDeque<(u64, Task)>,
     answers: Vec<(u64, Answer)>,
     asked: u64,

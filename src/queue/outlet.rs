@@ -7,9 +7,10 @@ use tokio::sync::oneshot;
 use crate::clock::boottime_us;
 use crate::reading::{Body, Epoch};
 
-use super::Shared;
 use super::core::Core;
+use super::letters::{Letter, REASON_BYTES};
 use super::types::{Safe, Taken};
+use super::{Shared, portable};
 
 /// A bridge's side of the queue.
 #[derive(Debug)]
@@ -62,9 +63,24 @@ impl Outlet {
         self.settle(|core| core.done(self.index, position, boottime_us()));
     }
 
-    /// The cloud can never take the entry at `position`: it is given up, counted and told of.
-    pub fn refused(&self, position: u64, body: &Body) {
-        self.settle(|core| core.refused(self.index, position, body, boottime_us()));
+    /// The cloud can never take `row`, which was to go to `topic`: it is given up for the `reason`,
+    /// counted, told of, and kept as a dead letter.
+    pub fn refused(&self, row: &Taken, topic: &str, reason: &str) {
+        let letter = if self.shared.keeps_letters { self.letter(&row.body, topic, reason) } else { None };
+        self.settle(|core| core.refused(self.index, row.position, &row.body, letter, boottime_us()));
+    }
+
+    fn letter(&self, body: &Body, topic: &str, reason: &str) -> Option<Letter> {
+        let clock = &self.shared.clock;
+        let consumer = self.shared.interest.consumers.get(self.index)?;
+        let entry = portable::write(body, |at| clock.wall(at)).ok()?;
+        Some(Letter {
+            bridge: consumer.name.as_str().into(),
+            unix_us: clock.wall(clock.now()).unix_us,
+            topic: topic.into(),
+            reason: reason[..reason.floor_char_boundary(REASON_BYTES)].to_owned(),
+            entry: entry.into(),
+        })
     }
 
     /// The entry at `position` is of no use any more and was not sent: it is given up, counted and told
@@ -86,6 +102,13 @@ impl Outlet {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.shared.state().core.is_paused(self.index)
+    }
+
+    /// How many dead letters operators have put back for this bridge since the start: they think that the
+    /// cloud takes them now.
+    #[must_use]
+    pub fn retried(&self) -> u64 {
+        self.shared.state().core.retried(self.index)
     }
 
     /// Readings that wait for this bridge.

@@ -73,6 +73,21 @@ CREATE TABLE state(
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What bridges can never deliver. Files of earlier versions get it when they are opened. They keep their
+/// schema version all the same: who does not know this table loses nothing by it, and a gateway on which
+/// an older version is installed again must start.
+const DEAD_LETTERS: &str = "
+CREATE TABLE IF NOT EXISTS dead_letter(
+  id     INTEGER PRIMARY KEY,  -- rising, never used twice
+  bridge TEXT    NOT NULL,     -- its name
+  at     INTEGER NOT NULL,     -- when it was given up, microseconds since 1970
+  bytes  INTEGER NOT NULL,     -- what it counts towards the limit
+  topic  TEXT    NOT NULL,     -- where it was to go
+  reason TEXT    NOT NULL,     -- in words
+  entry  TEXT    NOT NULL      -- as `serialgate queue export` writes it
+) STRICT;
+";
+
 /// Prepares a connection. The order matters: the page size counts only before the log is switched
 /// on.
 pub fn configure(db: &Connection, log_pages: u64) -> rusqlite::Result<()> {
@@ -111,11 +126,11 @@ pub fn prepare(db: &Connection) -> Result<(), SchemaError> {
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (application, version) {
         (0, 0) if tables == 0 => Ok(db.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES}
+            "BEGIN IMMEDIATE; {TABLES} {DEAD_LETTERS}
              INSERT INTO state VALUES('{BOARDS_UPTO}', 0);
              PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         ))?),
-        (APPLICATION_ID, SCHEMA_VERSION) => Ok(()),
+        (APPLICATION_ID, SCHEMA_VERSION) => Ok(db.execute_batch(DEAD_LETTERS)?),
         (APPLICATION_ID, newer) => Err(SchemaError::TooNew(newer)),
         (foreign, _) => Err(SchemaError::Foreign(foreign)),
     }

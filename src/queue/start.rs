@@ -24,6 +24,9 @@ const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 /// With `durability: always`, committed entries that stay in memory for bridges that keep up.
 const CACHE_BYTES: usize = 256 * 1024;
 
+/// Dead letters take at most this part of `max_size`.
+const LETTERS_PART: u64 = 8;
+
 /// Why the queue cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -104,6 +107,7 @@ impl Queue {
             work: Condvar::new(),
             news: interest.consumers.iter().map(|_| Notify::new()).collect(),
             interest,
+            keeps_letters: limits.letters_bytes > 0,
             clock,
             tap: Mutex::new(None),
             worker: Mutex::new(None),
@@ -121,6 +125,7 @@ fn limits(config: &config::Queue) -> Limits {
         max_bytes: config.max_size,
         max_age_us: micros(config.max_age),
         max_readings: config.max_readings,
+        letters_bytes: config.dead_letters.min(config.max_size / LETTERS_PART),
         when_full: match config.when_full {
             config::WhenFull::DropOldest => WhenFull::DropOldest,
             config::WhenFull::DropNewest => WhenFull::DropNewest,

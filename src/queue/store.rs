@@ -23,6 +23,7 @@ mod evict;
 pub mod folder;
 mod found;
 mod inspect;
+mod letters;
 mod load;
 mod probe;
 mod purge;
@@ -61,6 +62,8 @@ pub struct Limits {
     pub max_readings: Option<u64>,
     /// What gives way at the limits by size and by number.
     pub when_full: WhenFull,
+    /// What dead letters may take of it, in bytes; 0: none are kept.
+    pub letters_bytes: u64,
 }
 
 impl Limits {
@@ -196,11 +199,12 @@ impl Store {
     ) -> Result<Done, StoreError> {
         let (boot, limits, tail) = (self.boot, self.limits.clone(), self.tail.take());
         let appended = Appended::pack(entries, tail.as_ref(), now, limits.max_age_us)?;
-        bound_log(&self.db, &limits, appended.bytes())?;
-        let wanted = Wanted { bytes: appended.bytes() as u64, n: appended.n() };
+        let bytes = appended.bytes() + save.letters.bytes();
+        bound_log(&self.db, &limits, bytes)?;
+        let wanted = Wanted { bytes: bytes as u64, n: appended.n() };
         let mut grown = None;
         let done = self.write(save, now, offset, |tx, evicted| {
-            if !entries.is_empty() {
+            if !entries.is_empty() || !save.letters.is_empty() {
                 make_room(tx, &limits, boot, wanted, evicted)?;
             }
             grown = appended.write(tx, boot)?;
@@ -260,6 +264,7 @@ impl Store {
         state.extend(save.marks.iter().flat_map(|marks| marks_state(marks, &self.bridges)));
         let over =
             save.marks.iter().flat_map(|marks| ranges_over(&self.saved, marks, &self.bridges)).collect();
+        state.extend(letters::keep(&tx, &self.saved, &save.letters, &self.limits)?);
         let state = write_state(&tx, &self.saved, state, &over)?;
         let boot = note_boot(&tx, &self.boots, self.boot, now, offset)?;
         done.last = last_position(&tx)?;

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 mod clocks;
+mod letters;
 mod limits;
 mod losses;
 mod model;
@@ -183,8 +184,9 @@ impl Rig {
             Job::Operate { id, task } => Outcome::Operated { id: *id, work: store.operate(task, self.now) },
         };
         let (bytes, size) = (store.used_bytes().unwrap(), store.size_bytes().unwrap());
+        let letters = store.dead_letters();
         self.core.finished(outcome, self.now);
-        self.core.observe(File { bytes, size, ..File::default() }, self.now);
+        self.core.observe(File { bytes, size, letters, ..File::default() }, self.now);
         self.note_safe();
     }
 
@@ -273,7 +275,13 @@ fn settings_for(limits: &Limits) -> Settings {
 }
 
 fn limits() -> Limits {
-    Limits { max_bytes: 16 << 20, max_age_us: i64::MAX, max_readings: None, when_full: WhenFull::DropOldest }
+    Limits {
+        max_bytes: 16 << 20,
+        max_age_us: i64::MAX,
+        max_readings: None,
+        when_full: WhenFull::DropOldest,
+        letters_bytes: 1 << 20,
+    }
 }
 
 #[test]
@@ -415,6 +423,7 @@ fn config(dir: &TempDir) -> config::Queue {
         max_size: 64 << 20,
         max_age: Duration::from_secs(86_400),
         max_readings: None,
+        dead_letters: 1 << 20,
         when_full: config::WhenFull::DropOldest,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::reading::{Body, Uid};
-use crate::status::Dropped;
+use crate::status::{DeadLetters, Dropped};
 
 use super::ranges::Ranges;
 
@@ -157,4 +157,6 @@ pub struct File {
     pub oldest: Option<i64>,
     /// Bytes that the storage thread has written since the start.
     pub written: u64,
+    /// The dead letters in it.
+    pub letters: DeadLetters,
 }

@@ -278,6 +278,7 @@ impl Worker {
             size: store.size_bytes().unwrap_or_default(),
             oldest: store.oldest_age_us(now).ok().flatten().map(|age| now - age),
             written: thread_written_bytes(),
+            letters: store.dead_letters(),
         }
     }
 }

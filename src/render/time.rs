@@ -20,6 +20,12 @@ impl Rfc3339 {
     }
 }
 
+/// A moment, in microseconds since 1970, as in RFC 3339.
+#[must_use]
+pub fn moment(unix_us: i64) -> String {
+    rfc3339(unix_us).as_str().to_owned()
+}
+
 /// `unix_us` (microseconds since 1970, UTC, without leap seconds) as text; cut, not rounded.
 pub(super) fn rfc3339(unix_us: i64) -> Rfc3339 {
     let ms = unix_us.div_euclid(1000).clamp(FIRST_MS, LAST_MS).unsigned_abs();

@@ -179,7 +179,7 @@ impl Site {
             self.name
         );
         assert_eq!((queue.dropped.total(), queue.dropped.refused), (refused, refused), "{}", self.name);
-        assert_eq!((status.delivered, status.dead_letters), (all - refused, refused), "{}", self.name);
+        assert_eq!((status.delivered, status.refused), (all - refused, refused), "{}", self.name);
         let copies = verdict.duplicates as u64;
         let possible = status.duplicates_possible;
         assert!(copies <= possible, "{}: {copies} copies where {possible} were possible", self.name);

@@ -26,6 +26,7 @@ fn read(file: &Path) -> Vec<(u64, Arc<Body>)> {
     let limits = Limits {
         max_bytes: 16 * 1024 * 1024,
         max_readings: None,
+        letters_bytes: 1 << 20,
         max_age_us: i64::MAX,
         when_full: WhenFull::DropOldest,
     };

@@ -46,6 +46,7 @@ fn config(folder: &Path) -> config::Queue {
         commit_within: Duration::from_millis(1),
         max_size: 1 << 20,
         max_readings: None,
+        dead_letters: 1 << 20,
         max_age: Duration::from_secs(86_400 * 10_000),
         when_full: config::WhenFull::DropOldest,
     }

@@ -153,6 +153,71 @@ fn a_backlog_is_shown_held_and_let_go() {
     assert!(text(&wrong.stderr).contains("no bridge \"clod\"; bridges: cloud"), "{}", text(&wrong.stderr));
 }
 
+#[test]
+fn what_the_cloud_refuses_is_kept_tried_again_and_removed() {
+    const LIMIT: &str = "max_packet_size 3000\n";
+    let cloud_dir = TempDir::new().unwrap();
+    let mut cloud = Cloud::start_with(cloud_dir.path(), LIMIT);
+    let log = Log::of(cloud_dir.path(), cloud.port, "#");
+    let site = Site::start(&[], cloud.port);
+    let none = site.queue(&["dead-letters"]);
+    assert_eq!((none.status.code(), text(&none.stderr).trim()), (Some(0), "no dead letters"));
+    for (topic, payload) in [
+        ("sensors/large/a", "a".repeat(4000)),
+        ("sensors/small", "21.5".into()),
+        ("sensors/large/b", "b".repeat(5000)),
+    ] {
+        publish(site.local, topic, &payload);
+    }
+    let status = site.gateway.wait_status("the dead letters on disk", |status| {
+        status["queue"]["dead_letters"]["count"] == 2 && status["queue"]["readings"] == 0
+    });
+    assert_account(&status);
+    assert_eq!(status["queue"]["dropped"]["refused"], 2);
+    assert_eq!(status["bridges"][0]["refused"], 2);
+    wait_for("the rest in the cloud", PATIENCE, || log.payloads("sensors/small") == ["21.5"]);
+
+    let kept = site.queue_json(&["dead-letters"]);
+    let first = &kept[0];
+    assert_eq!(kept.as_array().unwrap().len(), 2);
+    assert_eq!(
+        (&first["bridge"], &first["topic"], &first["bytes"]),
+        (&json!("cloud"), &json!("sensors/large/a"), &json!(4000))
+    );
+    assert_eq!(first["payload"], "a".repeat(64));
+    assert!(first["reason"].as_str().unwrap().contains("over the limit of 3000"), "{first}");
+    let chosen = site.queue_json(&["dead-letters", "--topic", "+/+/b", "--bridge", "cloud"]);
+    assert_eq!(chosen[0]["topic"], "sensors/large/b");
+    let people = text(&site.queue(&["dead-letters"]).stdout);
+    assert!(people.lines().count() == 2 && people.contains("  cloud  sensors/large/b  "), "{people}");
+    let wrong = site.queue(&["dead-letters", "--topic", "a/#/b"]);
+    assert!(wrong.status.code() == Some(69) && text(&wrong.stderr).contains("no topic filter"), "{wrong:?}");
+
+    // Removing asks first.
+    let asked = site.queue(&["dead-letters", "drop", "--topic", "sensors/large/b"]);
+    assert_eq!(asked.status.code(), Some(64));
+    assert!(
+        text(&asked.stderr).contains("1 dead letter would be removed; to do that, add --yes"),
+        "{asked:?}"
+    );
+    let gone = site.queue_json(&["dead-letters", "drop", "--topic", "sensors/large/b", "--yes"]);
+    assert_eq!(gone, json!({"dropped": 1}));
+
+    // The cloud takes larger ones now.
+    cloud.stop();
+    cloud.without(LIMIT);
+    cloud.resume();
+    site.gateway.wait_status("the cloud", |status| status["bridges"][0]["state"] == "connected");
+    assert_eq!(site.queue_json(&["dead-letters", "retry"]), json!({"retried": 1, "unwanted": 0}));
+    wait_for("the other one in the cloud", PATIENCE, || {
+        log.payloads("sensors/large/a").iter().any(|payload| payload.len() == 4000)
+    });
+    let status = site.gateway.wait_status("an empty queue", |status| status["queue"]["readings"] == 0);
+    assert_account(&status);
+    assert_eq!(status["queue"]["dead_letters"]["count"], 0);
+    assert_eq!(site.queue_json(&["dead-letters"]), json!([]));
+}
+
 /// A backlog of everything that a queue can hold.
 fn mixed_backlog(site: &Site) -> BTreeSet<String> {
     let produced = site.produce("board", 2500);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serialgate::config;
-use serialgate::queue::{Outlet, Queue, Taken};
+use serialgate::queue::{Outlet, Queue, Taken, portable};
 use serialgate::reading::{Body, Epoch, MessageId, Reading, Uid, Value};
 
 use crate::disk::Files;
@@ -188,7 +188,8 @@ impl Cut<'_> {
         for outlet in &outlets {
             handed.push(self.drain(outlet, flaws).await);
         }
-        let counted = self.check_given_up(&handed, before.dropped.total(), &resumes, flaws);
+        let dead = self.dead_letters(queue, flaws).await;
+        let counted = self.check_given_up(&handed, &dead, before.dropped.total(), &resumes, flaws);
         self.check_resumes(&handed, &resumes, flaws);
 
         let status = queue.status();
@@ -206,6 +207,42 @@ impl Cut<'_> {
             flaws.push(Flaw::Account(format!("all delivered: {status:?}")));
         }
         queue.close();
+    }
+
+    /// What is kept of that which bridges refused, as bridge and entry.
+    async fn dead_letters(&self, queue: &Queue, flaws: &mut Vec<Flaw>) -> BTreeSet<(usize, usize)> {
+        let (mut after, mut dead, mut all) = (None, BTreeSet::new(), 0);
+        loop {
+            let slice = match queue.dead_letters(after).await {
+                Ok(slice) => slice,
+                Err(error) => {
+                    flaws.push(Flaw::Corrupt(error.to_string()));
+                    return dead;
+                }
+            };
+            for (_, letter) in slice.letters {
+                let body = portable::read(&letter.entry).expect("a dead letter that cannot be read");
+                let bridge = queue.bridges().position(|bridge| *bridge == *letter.bridge).unwrap();
+                all += 1;
+                let Some(entry) = name_of(&body).and_then(|name| self.trace.names.get(&name)) else {
+                    continue;
+                };
+                let original = &self.trace.entries[*entry].body;
+                if !is_same(original, &body) {
+                    flaws.push(Flaw::Changed { entry: format!("{original:?} has become {body:?}") });
+                }
+                dead.insert((bridge, *entry));
+            }
+            after = slice.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let counted = queue.status().dead_letters;
+        if counted.count != all || counted.lost > 0 {
+            flaws.push(Flaw::Account(format!("{all} dead letters: {counted:?}")));
+        }
+        dead
     }
 
     /// Takes everything there is for one bridge.
@@ -258,6 +295,7 @@ impl Cut<'_> {
     fn check_given_up(
         &self,
         handed: &[Handed],
+        dead: &BTreeSet<(usize, usize)>,
         counted: u64,
         resumes: &BTreeMap<Uid, u32>,
         flaws: &mut Vec<Flaw>,
@@ -276,6 +314,7 @@ impl Cut<'_> {
                 content.wants & (1 << bridge) != 0
                     && !present.contains(&entry)
                     && !self.known.acknowledged.contains(&(*bridge, entry))
+                    && !dead.contains(&(*bridge, entry))
             });
             let Some((bridge, _)) = missing else { continue };
             gone.insert(entry);

@@ -299,6 +299,11 @@ fn nothing_is_lost_with_two_bridges_and_acknowledgements_in_any_order() {
 }
 
 #[test]
+fn what_clouds_refuse_is_in_the_queue_or_among_the_dead_letters() {
+    sound("dead_letters");
+}
+
+#[test]
 fn nothing_is_lost_when_cursors_are_saved_by_themselves() {
     sound("saves");
 }

@@ -42,6 +42,14 @@ pub(crate) const PROFILES: &[Profile] = &[
         bridges: 2,
         ..PLAIN
     },
+    // The clouds refuse much of it for good.
+    Profile {
+        name: "dead_letters",
+        states: 1000,
+        weights: &[(Push, 6), (Commit, 4), (Refuse, 6), (DeliverMixed, 1), (SaveIdle, 1), (Restart, 1)],
+        bridges: 2,
+        ..PLAIN
+    },
     // Many acknowledgements between two commits.
     Profile {
         name: "saves",

@@ -129,6 +129,7 @@ pub(crate) fn config(profile: &Profile, root: &Path) -> config::Queue {
         commit_within: COMMIT_WITHIN,
         max_size: profile.max_size,
         max_readings: None,
+        dead_letters: 1 << 20,
         max_age: profile.max_age,
         when_full: profile.when_full,
     }
@@ -259,7 +260,7 @@ impl Site {
                     self.acknowledge(bridge, index);
                 }
             }
-            Act::Refuse => self.refuse(bridge),
+            Act::Refuse => self.refuse(bridge).await,
             Act::Rewind => self.rewind(bridge),
             Act::SaveAmid => self.save_amid(bridge).await,
             Act::SaveIdle => self.save_idle(bridge).await,
@@ -331,10 +332,12 @@ impl Site {
         self.outlets[bridge].done(taken.position);
     }
 
-    fn refuse(&mut self, bridge: usize) {
+    /// Nobody behind the bridge has it: it must be in the queue, or among the dead letters.
+    async fn refuse(&mut self, bridge: usize) {
+        self.take(bridge, 40).await;
         if let Some(taken) = self.out[bridge].pop_front() {
-            self.mark_settled(bridge, &taken);
-            self.outlets[bridge].refused(taken.position, &taken.body);
+            self.mark_told(&taken);
+            self.outlets[bridge].refused(&taken, "some/topic", "too large");
         }
     }
 
@@ -342,6 +345,10 @@ impl Site {
         if let Some(name) = name_of(&taken.body) {
             self.recorder.mark(Mark::Acknowledged { bridge, entry: self.names[&name] });
         }
+        self.mark_told(taken);
+    }
+
+    fn mark_told(&mut self, taken: &Taken) {
         for name in told(&taken.body) {
             if let Some(entry) = self.names.get(&name) {
                 self.recorder.mark(Mark::Told { entry: *entry });

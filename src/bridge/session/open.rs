@@ -16,7 +16,7 @@ use super::super::alive::Alive;
 use super::super::batch::Rows;
 use super::super::carry::{Answered, Begin, Ended, Left, Memory, Terms, begin, outlives, stay};
 use super::super::downlink::Downlink;
-use super::super::flights::{Answer, Flights, Outcome, Verdict, What};
+use super::super::flights::{Answer, Flights, Outcome, Verdict, What, is_vague};
 use super::super::lost::Lost;
 use super::super::subscribe::Subscriptions;
 use super::super::words::Words;
@@ -267,8 +267,12 @@ impl Open {
     fn settle(&mut self, what: What, verdict: Verdict, reason: Reason) -> Option<Outcome> {
         match (what, verdict) {
             (what, Verdict::NotNow) => {
+                let failed = match &what {
+                    What::Rows(rows) if is_vague(reason) => Some(Outcome::Failed(rows.first().position)),
+                    What::Rows(_) | What::Word(..) => None,
+                };
                 self.keep(what);
-                None
+                failed
             }
             (what, Verdict::TooMuch) => {
                 self.keep(what);

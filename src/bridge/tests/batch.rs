@@ -119,7 +119,7 @@ async fn of_a_refused_batch_only_the_refused_row_is_given_up() {
     let expected: [&[u64]; 7] =
         [&[0, 1, 2, 3, 4, 5, 6, 7], &[0, 1, 2, 3], &[4, 5, 6, 7], &[4, 5], &[6, 7], &[4], &[5]];
     assert_eq!(seen, expected);
-    rig.until("over", |bridge, queue| queue.readings == 0 && bridge.dead_letters == 1).await;
+    rig.until("over", |bridge, queue| queue.readings == 0 && bridge.refused == 1).await;
     let queue = rig.queue.status();
     assert_eq!((queue.accepted, queue.delivered, queue.dropped.refused), (8, 7, 1));
 }

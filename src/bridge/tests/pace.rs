@@ -22,7 +22,7 @@ async fn a_broker_over_its_quota_gets_everything_later_and_slower() {
     assert!(start.elapsed() > Duration::from_millis(1500), "{:?}", start.elapsed());
     rig.until("over", |_, queue| queue.readings == 0).await;
     let status = rig.status.lock().clone();
-    assert_eq!((status.delivered, status.dead_letters, status.state), (40, 0, BridgeState::Connected));
+    assert_eq!((status.delivered, status.refused, status.state), (40, 0, BridgeState::Connected));
     let said = status.last_error.unwrap();
     assert!(said.starts_with("the broker says quota exceeded (0x97); sending at "), "{said}");
 }

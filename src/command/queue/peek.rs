@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, ask, say_json, unexpected};
+use super::{Failure, ask, payload, say_json, unexpected};
 use crate::command::{DaemonArg, Exit, complain, say};
 use crate::control::{Peeked, Request, Response};
 
@@ -42,13 +42,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn line(entry: &Peeked) -> String {
-    let payload = match (&entry.payload, &entry.payload_hex) {
-        // A terminal must not be told what to do.
-        (Some(text), _) => {
-            text.chars().flat_map(|c| c.is_control().then_some('\u{fffd}').or(Some(c))).collect()
-        }
-        (None, hex) => format!("0x{}", hex.as_deref().unwrap_or_default()),
-    };
+    let payload = payload(entry.payload.as_deref(), entry.payload_hex.as_deref());
     let age = Duration::from_secs_f64(entry.age_s.clamp(0.0, 1e12));
     format!("{:>10}  {:>8}  {}  {payload}", entry.position, short(age), entry.topic)
 }

@@ -1,11 +1,10 @@
 //! `serialgate queue purge`.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Failure, ask, count, say_json, unexpected};
+use super::{Failure, ask, confirmed, count, say_json, unexpected};
 use crate::command::{DaemonArg, Exit, complain, say};
 use crate::config::units::parse_duration;
 use crate::control::{Request, Response};
@@ -43,7 +42,9 @@ struct Purged {
 pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
     if !args.yes {
         let n = purge(args, true).await?;
-        if n > 0 && !confirmed(n)? {
+        let what = readings(n);
+        let question = format!("Give up {what} for good?");
+        if n > 0 && !confirmed(&question, &format!("{what} would be given up"))? {
             complain("nothing was given up");
             return Ok(Exit::No);
         }
@@ -64,21 +65,6 @@ async fn purge(args: &Args, only_count: bool) -> Result<u64, Failure> {
         Response::Purged(n) => Ok(n),
         other => unexpected(other),
     }
-}
-
-/// Asks who sits at the terminal.
-fn confirmed(n: u64) -> Result<bool, Failure> {
-    let what = readings(n);
-    if !io::stdin().is_terminal() {
-        return Err(Failure::Usage(format!("{what} would be given up; to do that, add --yes")));
-    }
-    let mut answer = String::new();
-    // To standard error: standard output is for the result.
-    let asked = write!(io::stderr(), "Give up {what} for good? [y/N] ").and_then(|()| io::stderr().flush());
-    asked
-        .and_then(|()| io::stdin().lock().read_line(&mut answer))
-        .map_err(|error| Failure::Io(error.to_string()))?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 fn readings(n: u64) -> String {

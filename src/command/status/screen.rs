@@ -88,7 +88,7 @@ fn queue(queue: &Queue) -> Vec<String> {
     };
     let dropped = &queue.dropped;
     let purged = if dropped.purged > 0 { format!(", {} purged", dropped.purged) } else { String::new() };
-    vec![
+    let mut lines = vec![
         format!(
             "Queue: {state}; {} waiting ({} in memory only), {} on disk, oldest {}",
             queue.readings,
@@ -108,7 +108,13 @@ fn queue(queue: &Queue) -> Vec<String> {
             queue.readings,
         ),
         format!("  {}, {} written since start", count(queue.commits, "commit"), size(queue.flash_bytes)),
-    ]
+    ];
+    let dead = &queue.dead_letters;
+    if dead.count > 0 {
+        let kept = count(dead.count, "dead letter");
+        lines.push(format!("  {kept}, {}; see `serialgate queue dead-letters`", size(dead.bytes)));
+    }
+    lines
 }
 
 fn bridges(bridges: &[Bridge]) -> Vec<String> {
@@ -215,7 +221,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::status::{Broker, Dropped};
+    use crate::status::{Broker, DeadLetters, Dropped};
 
     fn status() -> Status {
         Status {
@@ -276,6 +282,7 @@ mod tests {
             accepted: 12_348,
             delivered: 8745,
             dropped: Dropped { full: 2, expired: 1, ..Dropped::default() },
+            dead_letters: DeadLetters { count: 3, bytes: 2048, lost: 0 },
             commits: 301,
             flash_bytes: 50_000_000,
             state: QueueState::Degraded,
@@ -295,6 +302,7 @@ mod tests {
         Queue: DEGRADED, database or disk is full; 3600 waiting (4 in memory only), 120KiB on disk, oldest 1min 15s
           12348 accepted = 8745 delivered + 3 dropped (2 full, 1 expired, 0 corrupt, 0 refused) + 3600 waiting
           301 commits, 47MiB written since start
+          3 dead letters, 2KiB; see `serialgate queue dead-letters`
 
         BRIDGE  STATE           FOR  BACKLOG  IN FLIGHT  DELIVERED  ETA
         cloud   backoff    1min 15s     3600          0       8745  -

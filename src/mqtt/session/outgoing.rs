@@ -222,6 +222,15 @@ impl<T> Outgoing<T> {
         self.in_flight.first_key_value().map(|(_, (id, _))| *id)
     }
 
+    /// That message, unless the peer has it.
+    #[must_use]
+    pub fn oldest_message(&self) -> Option<&T> {
+        match &self.in_flight.first_key_value()?.1.1 {
+            Flight::Sent(message) | Flight::SentOnce(message) => Some(message),
+            Flight::Released => None,
+        }
+    }
+
     /// How many messages are under way.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::queue::cursor::{Mark, Turn};
 use crate::queue::held::{Look, Settled};
+use crate::queue::letters::Letter;
 use crate::queue::types::{Safe, Taken};
 use crate::reading::{Body, GapReason};
 
@@ -60,8 +61,17 @@ impl<T> Core<T> {
     }
 
     /// Bridge `index` can never deliver `position`. When the last bridge is done with it, it counts
-    /// as dropped rather than delivered, even if another bridge had it acknowledged.
-    pub fn refused(&mut self, index: usize, position: u64, body: &Body, now: i64) {
+    /// as dropped rather than delivered, even if another bridge had it acknowledged. With a `letter`
+    /// it is not safe before that is on disk.
+    pub fn refused(&mut self, index: usize, position: u64, body: &Body, letter: Option<Letter>, now: i64) {
+        if !self.cursors.get(index).is_some_and(|cursor| cursor.is_out(position)) {
+            // It went meanwhile, by a limit or by an operator, and was counted then.
+            return;
+        }
+        if let Some(letter) = letter {
+            let lost = self.letters.push(position, letter, now + self.settings.commit_within_us);
+            self.safe.extend(lost.into_iter().map(|ticket| (ticket, Safe::Delivered)));
+        }
         self.give_up(index, position, body, GapReason::Refused, now);
     }
 
@@ -93,6 +103,8 @@ impl<T> Core<T> {
                 ticket
             }
         };
+        // Where another bridge has refused it, its dead letter may not be on disk yet.
+        let ticket = ticket.and_then(|ticket| self.letters.attach(position, ticket).err());
         self.safe.extend(ticket.map(|ticket| (ticket, Safe::Delivered)));
         self.note_ack(now);
     }

@@ -26,6 +26,7 @@ impl<T> Core<T> {
         let moved = |position: u64| position.saturating_sub(from) + found.next_position;
         let refused = std::mem::take(&mut self.refused);
         self.refused = refused.into_iter().map(|(position, reason)| (moved(position), reason)).collect();
+        self.letters.move_to(from, found.next_position);
         self.cursors = cursors_of(&self.settings, found.cursors, found.done);
         self.deleted = Ranges::default();
         self.ledger.add(&found.ledger);

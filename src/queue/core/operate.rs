@@ -9,7 +9,7 @@ use crate::queue::types::Full;
 use crate::reading::{Body, GapReason};
 
 use super::disk::Disk;
-use super::{COMMIT_BYTES, COMMITS_PER_SAVE, Core, Stopping};
+use super::{COMMITS_PER_SAVE, Core, Stopping};
 
 impl<T> Core<T> {
     // === What operators ask ===
@@ -71,6 +71,26 @@ impl<T> Core<T> {
         Ok(())
     }
 
+    /// Takes an entry that was a dead letter, for bridge `index` alone. It is an entry like others from
+    /// here on; see [`Core::import`].
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room; nothing was taken then and `ticket` is gone.
+    pub fn retry(&mut self, index: usize, body: Arc<Body>, ticket: T, now: i64) -> Result<(), Full> {
+        let position = self.held.end();
+        self.import(body, 1 << index, ticket, now)?;
+        *self.operator.retried.entry(index).or_default() += 1;
+        let others = self.cursors.iter_mut().enumerate().filter(|(other, _)| *other != index);
+        others.for_each(|(_, cursor)| cursor.give_up(position));
+        Ok(())
+    }
+
+    /// How many dead letters of bridge `index` operators have put back into the queue since the start.
+    #[must_use]
+    pub fn retried(&self, index: usize) -> u64 {
+        self.operator.retried.get(&index).copied().unwrap_or(0)
+    }
+
     /// The answers since the last call, by the numbers of their requests.
     pub fn take_answers(&mut self) -> Vec<(u64, Answer)> {
         self.operator.take_answers()
@@ -91,8 +111,13 @@ impl<T> Core<T> {
 
     fn operator_is_ready(&self) -> bool {
         match self.operator.first() {
-            Some(Task::Purge(purge)) => self.held.durable_end() >= purge.end && self.boards_upto >= purge.end,
-            Some(Task::Read { .. } | Task::Verify { .. }) => true,
+            Some(Task::Purge(purge)) => {
+                let durable = self.held.durable_end() >= purge.end && self.letters.is_empty();
+                durable && self.boards_upto >= purge.end
+            }
+            Some(
+                Task::Read { .. } | Task::Verify { .. } | Task::Letters { .. } | Task::DropLetters { .. },
+            ) => true,
             None => false,
         }
     }
@@ -104,8 +129,7 @@ impl<T> Core<T> {
             return None;
         }
         let due = |at: Option<i64>| at.is_some_and(|at| at <= now);
-        let commit =
-            due(self.held.first_deadline()) || self.held.volatile_bytes() >= COMMIT_BYTES || self.hurries();
+        let commit = due(self.commit_deadline()) || self.is_much() || self.hurries();
         if (commit && due(self.write_due())) || (due(self.due_at()) && self.operator.gives_way()) {
             return None;
         }
@@ -132,6 +156,8 @@ impl<T> Core<T> {
                 Ok(Reply::Purged(purged))
             }
             Ok(Work::Verified(checked)) => Ok(Reply::Verified(checked)),
+            Ok(Work::Letters(slice)) => Ok(Reply::Letters(slice)),
+            Ok(Work::LettersDropped(dropped)) => Ok(Reply::LettersDropped(dropped)),
             Err(error) => Err(error),
         };
         self.operator.answer(id, answer);

@@ -37,6 +37,13 @@ impl<T> Core<T> {
         }
     }
 
+    /// Those on disk, and those on their way there.
+    fn dead_letters(&self) -> status::DeadLetters {
+        let stored = self.file.letters;
+        let (count, bytes) = (self.letters.len() as u64, self.letters.bytes() as u64);
+        status::DeadLetters { count: stored.count + count, bytes: stored.bytes + bytes, ..stored }
+    }
+
     /// Everything, for `status --json`.
     #[must_use]
     pub fn status(&self, now: i64) -> status::Queue {
@@ -51,6 +58,7 @@ impl<T> Core<T> {
             accepted: self.ledger.accepted,
             delivered: self.ledger.delivered,
             dropped: self.ledger.dropped,
+            dead_letters: self.dead_letters(),
             commits: self.commits,
             flash_bytes: self.file.written,
             state: match (&last_error, self.full) {

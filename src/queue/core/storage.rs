@@ -31,8 +31,8 @@ impl<T> Core<T> {
 
     /// When something must be written.
     pub(super) fn write_due(&self) -> Option<i64> {
-        let at_once = (self.held.volatile_bytes() >= COMMIT_BYTES || self.hurries()).then_some(i64::MIN);
-        let commit = self.held.first_deadline();
+        let at_once = (self.is_much() || self.hurries()).then_some(i64::MIN);
+        let commit = self.commit_deadline();
         // A save that need not wait long is part of the commit: it costs a page instead of three.
         let save = self.save_due.map(|save| match commit {
             Some(commit) if commit <= save + SAVE_WAITS_US => save.max(commit),
@@ -41,6 +41,16 @@ impl<T> Core<T> {
         let due = [at_once, commit, save].into_iter().flatten().min();
         let not_before = self.disk.trouble().map_or(i64::MIN, |trouble| trouble.retry_at);
         due.map(|due| due.max(not_before))
+    }
+
+    /// When what is in memory only must be durable.
+    pub(super) fn commit_deadline(&self) -> Option<i64> {
+        [self.held.first_deadline(), self.letters.due()].into_iter().flatten().min()
+    }
+
+    /// Whether so much is in memory only that it is committed at once.
+    pub(super) fn is_much(&self) -> bool {
+        self.held.volatile_bytes() >= COMMIT_BYTES || self.letters.bytes() >= COMMIT_BYTES
     }
 
     /// When something must be read: a disk that takes no writes may still give.
@@ -79,9 +89,11 @@ impl<T> Core<T> {
         }
         let write = self.is_closing() || due(self.write_due());
         let commit = self.is_closing()
-            || due(self.held.first_deadline())
-            || self.held.volatile_bytes() >= COMMIT_BYTES
-            || self.hurries();
+            || due(self.commit_deadline())
+            || self.is_much()
+            || self.hurries()
+            // What a save says is done must not go before its dead letter is there, nor is a save synced.
+            || !self.letters.is_empty();
         if write && commit {
             self.operator.hurry = false;
             let (entries, end) = self.held.begin_writing();
@@ -106,10 +118,14 @@ impl<T> Core<T> {
     fn save_with_commit(&mut self, now: i64) -> Save {
         let marks = self.save_due.is_some_and(|due| due <= now)
             || self.unsaved_commits >= COMMITS_PER_SAVE
-            || self.is_closing();
+            || self.is_closing()
+            // With the cursors along, a dead letter is not made twice.
+            || !self.letters.is_empty();
         self.unsaved_commits += 1;
+        let letters = self.letters.begin_writing();
         // Once it is written, all that the boards' numbers speak of is durable.
-        if marks { self.save(true) } else { Save { marks: None, ..self.outline() } }
+        let save = if marks { self.save(true) } else { self.outline() };
+        Save { letters, ..save }
     }
 
     /// What is to be saved; the boards' numbers only where `boards` says that they may be.
@@ -148,7 +164,7 @@ impl<T> Core<T> {
         } else {
             self.cursors.iter().map(beyond).reduce(|a, b| a.common(&b)).unwrap_or_default()
         };
-        Save { done_below, done_ahead, dropped: self.ledger.dropped, marks: None }
+        Save { done_below, done_ahead, dropped: self.ledger.dropped, ..Save::default() }
     }
 
     /// What all bridges are done with ahead of the prefix and the file was not told of, as far as the
@@ -178,6 +194,7 @@ impl<T> Core<T> {
                 self.forget(evicted, now);
                 let (safe, keep) = (&mut self.safe, self.settings.cache_bytes);
                 self.held.written(self.committing, keep, |ticket| safe.push((ticket, Safe::Durable)));
+                self.letters.written(|ticket, how| safe.push((ticket, how)));
                 self.stopping = match self.stopping {
                     // The last commit has cost something: that must be told yet.
                     Stopping::CommittingAll if costs => Stopping::CommitLast,
@@ -263,6 +280,7 @@ impl<T> Core<T> {
         // What the file has is not known for sure: delete nothing until the next save.
         self.boards_upto = 0;
         self.deleted = Ranges::default();
+        self.letters.not_written(&save.letters, now);
         let boards = save.marks.and_then(|marks| marks.boards);
         for (key, resume) in boards.into_iter().flat_map(|boards| boards.changed) {
             self.boards_unsaved.entry(key).or_insert(resume);

@@ -104,7 +104,8 @@ const PLAN: Plan = Plan {
 };
 
 fn open(path: &Path, max_bytes: u64, when_full: WhenFull) -> Store {
-    let limits = Limits { max_bytes, max_age_us: i64::MAX, max_readings: None, when_full };
+    let limits =
+        Limits { max_bytes, max_age_us: i64::MAX, max_readings: None, when_full, letters_bytes: 1 << 20 };
     let kernel = KernelBoot { uuid: BOOT.into(), row: None };
     Store::open(path, &bridges(), limits, &kernel).unwrap()
 }
@@ -139,6 +140,7 @@ fn save_ahead(cursor: u64, next: u32, done: [Vec<(u64, u64)>; 2]) -> Save {
         done_below: cursor,
         done_ahead: Default::default(),
         dropped: Dropped::default(),
+        letters: Default::default(),
         marks: Some(Box::new(marks)),
     }
 }

@@ -35,6 +35,8 @@ impl Store {
                 .read(*from, now)
                 .map(|(slice, covered_to)| Work::Read { bridge: *bridge, slice, covered_to }),
             Task::Purge(purge) => self.purge(purge, now),
+            Task::Letters { after } => self.letters(*after).map(Work::Letters),
+            Task::DropLetters { numbers } => self.drop_letters(numbers).map(Work::LettersDropped),
             Task::Verify { after } => match self.view().verify(*after) {
                 Err(StoreError::Damaged(what)) => {
                     Ok(Work::Verified(Checked::broken(after.map_or(0, |id| id + 1), what)))

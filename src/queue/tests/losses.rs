@@ -10,7 +10,7 @@ fn what_the_cloud_refuses_is_dropped_and_told_of() {
     }
     for entry in rig.core.take(0, 3, 0, |_| true) {
         match seq_of(&entry.body) {
-            1 => rig.core.refused(0, entry.position, &entry.body, 0),
+            1 => rig.core.refused(0, entry.position, &entry.body, None, 0),
             _ => rig.core.done(0, entry.position, 0),
         }
     }

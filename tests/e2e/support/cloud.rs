@@ -17,11 +17,20 @@ pub(crate) struct Cloud {
 impl Cloud {
     /// A cloud that is up.
     pub(crate) fn start(dir: &Path) -> Self {
-        Self::start_at(dir, "127.0.0.1")
+        Self::start_as(dir, "127.0.0.1", "")
     }
 
     /// The same, where it listens at another address than loopback.
     pub(crate) fn start_at(dir: &Path, address: &str) -> Self {
+        Self::start_as(dir, address, "")
+    }
+
+    /// The same, with more lines of configuration.
+    pub(crate) fn start_with(dir: &Path, more: &str) -> Self {
+        Self::start_as(dir, "127.0.0.1", more)
+    }
+
+    fn start_as(dir: &Path, address: &str, more: &str) -> Self {
         let port = free_port();
         let data = dir.join("cloud");
         fs::create_dir_all(&data).unwrap();
@@ -32,7 +41,7 @@ impl Cloud {
             format!(
                 "listener {port} {address}\nallow_anonymous true\npersistence true\n\
                  persistence_location {}/\nautosave_interval 0\nmax_queued_messages 0\n\
-                 max_inflight_messages 0\nset_tcp_nodelay true\nuser root\nlog_type error\n",
+                 max_inflight_messages 0\nset_tcp_nodelay true\nuser root\nlog_type error\n{more}",
                 data.display()
             ),
         )
@@ -40,6 +49,12 @@ impl Cloud {
         let mut cloud = Self { port, config, process: None };
         cloud.resume();
         cloud
+    }
+
+    /// Takes lines of its configuration out, for the next start.
+    pub(crate) fn without(&mut self, lines: &str) {
+        let config = fs::read_to_string(&self.config).unwrap();
+        fs::write(&self.config, config.replace(lines, "")).unwrap();
     }
 
     /// Stops it as an operator would: it saves its sessions.

@@ -94,7 +94,7 @@ fn a_pubrec_that_refuses_is_a_refusal() {
     let refuse = |id, reason| Packet::PubRec(Ack { id: PacketId::new(id).unwrap(), reason });
     pair.say(&refuse(1, Reason::NOT_AUTHORIZED)).unwrap();
     pair.say(&refuse(2, Reason::FAILED)).unwrap();
-    assert_eq!(pair.outcomes, [Outcome::RowRefused(row(0), Reason::NOT_AUTHORIZED)]);
+    assert_eq!(pair.outcomes, [Outcome::RowRefused(row(0), Reason::NOT_AUTHORIZED), Outcome::Failed(1)]);
     assert_eq!(pair.kept(9), [row(1)], "it is to be sent again later");
     assert_eq!(pair.sent(), []);
 }
