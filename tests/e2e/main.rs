@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 #![expect(clippy::print_stderr, reason = "and what it measured on standard error")]
 
+#[expect(dead_code, reason = "what other tests need")]
 mod support;
 
 mod broker;
