@@ -15,14 +15,27 @@ pub(super) struct Preset {
     pub(super) protocol: Option<&'static str>,
     /// How it knows who we are.
     pub(super) access: Access,
-    /// Entries of `forward`, with [`GATEWAY`] for the gateway's name; none for the default.
-    pub(super) forward: &'static [&'static str],
+    /// What goes there.
+    pub(super) forward: Forward,
+    /// Further lines of the bridge.
+    pub(super) more: &'static [&'static str],
     /// What a newcomer should know, as lines of a comment.
     pub(super) about: &'static [&'static str],
 }
 
-/// Stands for the gateway's name in [`Preset::forward`].
+/// Stands for the gateway's name in texts of a preset.
 pub(super) const GATEWAY: &str = "GATEWAY";
+
+/// What goes to a cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forward {
+    /// What goes everywhere.
+    Own,
+    /// The topics of one filter.
+    Filter(&'static str),
+    /// Azure IoT Hub has one topic, so each of ours has an entry that puts that one in its place.
+    IotHub,
+}
 
 /// How the link is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +63,8 @@ pub(super) enum Access {
         /// The name is the user name, too.
         as_user: bool,
     },
+    /// By a token that is made from a device's key (Azure).
+    Sas,
 }
 
 /// All of them, in the order in which they are offered.
@@ -61,18 +76,36 @@ pub(super) const PRESETS: &[Preset] = &[
         link: Link::Public,
         protocol: None,
         access: Access::Password { user: "User name", optional: false },
-        forward: &[],
+        forward: Forward::Own,
+        more: &[],
         about: &[],
     },
     Preset {
         name: "emqx",
-        title: "EMQX Cloud, also serverless",
+        title: "EMQX Cloud, dedicated",
+        host: "abc123.ala.eu-central-1.emqx.cloud",
+        link: Link::Public,
+        protocol: None,
+        access: Access::Password { user: "User name", optional: false },
+        forward: Forward::Own,
+        more: &[],
+        about: &[],
+    },
+    Preset {
+        name: "emqx-serverless",
+        title: "EMQX Cloud, serverless",
         host: "abc123.ala.eu-central-1.emqxsl.com",
         link: Link::Public,
         protocol: None,
         access: Access::Password { user: "User name", optional: false },
-        forward: &[],
-        about: &["The serverless plan takes 10 messages a second from one client."],
+        forward: Forward::Own,
+        more: &[
+            "# It takes 10 messages a second from one client, and no more.",
+            "rate: 10/s",
+            "# For more readings than that: up to 100 of them in one message, which is an array then.",
+            "#batch: {max: 100, within: 1s}",
+        ],
+        about: &[],
     },
     Preset {
         name: "mosquitto",
@@ -81,7 +114,8 @@ pub(super) const PRESETS: &[Preset] = &[
         link: Link::Own,
         protocol: None,
         access: Access::Password { user: "User name (empty if it wants none)", optional: true },
-        forward: &[],
+        forward: Forward::Own,
+        more: &[],
         about: &[],
     },
     Preset {
@@ -91,7 +125,8 @@ pub(super) const PRESETS: &[Preset] = &[
         link: Link::Own,
         protocol: None,
         access: Access::Password { user: "User name (vhost:user for another vhost than /)", optional: false },
-        forward: &[],
+        forward: Forward::Own,
+        more: &[],
         about: &["AMQP consumers see dots for slashes: serialgate.GATEWAY.DEVICE.data"],
     },
     Preset {
@@ -101,11 +136,26 @@ pub(super) const PRESETS: &[Preset] = &[
         link: Link::Public,
         protocol: None,
         access: Access::Certificate { client: "Name of the thing", as_user: false },
-        forward: &[],
+        forward: Forward::Own,
+        more: &["# As many messages as it takes from one connection.", "rate: 100/s"],
         about: &[
             "The policy of the certificate must allow this client id and serialgate/GATEWAY/*, retained",
             "messages and the last will as well. Where port 8883 is closed: port 443, and in `tls`",
             "alpn: [x-amzn-mqtt-ca]",
+        ],
+    },
+    Preset {
+        name: "azure-iot-hub",
+        title: "Azure IoT Hub",
+        host: "HUB.azure-devices.net",
+        link: Link::Public,
+        protocol: Some("3.1.1"),
+        access: Access::Sas,
+        forward: Forward::IotHub,
+        more: &["# As many messages as a small hub takes, from all its devices together.", "rate: 100/s"],
+        about: &[
+            "It is no broker and has one topic for each of its devices: this gateway is one of them. So each topic",
+            "needs an entry in `forward`. Azure Event Grid takes the topics as they are.",
         ],
     },
     Preset {
@@ -115,7 +165,8 @@ pub(super) const PRESETS: &[Preset] = &[
         link: Link::Public,
         protocol: Some("5"),
         access: Access::Certificate { client: "Client authentication name", as_user: true },
-        forward: &[],
+        forward: Forward::Own,
+        more: &[],
         about: &["A topic space with the template serialgate/GATEWAY/# must let this client publish."],
     },
     Preset {
@@ -125,7 +176,8 @@ pub(super) const PRESETS: &[Preset] = &[
         link: Link::Public,
         protocol: None,
         access: Access::Password { user: "User name (MQTT Basic credentials)", optional: false },
-        forward: &["serialgate/GATEWAY/+/data"],
+        forward: Forward::Filter("serialgate/GATEWAY/+/data"),
+        more: &[],
         about: &[
             "In the device profile there: transport MQTT, telemetry topic filter serialgate/GATEWAY/+/data,",
             "payload JSON. Several devices of one gateway share their keys: see docs/clouds.md.",
@@ -138,7 +190,8 @@ pub(super) const PRESETS: &[Preset] = &[
         link: Link::Own,
         protocol: None,
         access: Access::Password { user: "User name (a person in Home Assistant)", optional: false },
-        forward: &["serialgate/#"],
+        forward: Forward::Filter("serialgate/#"),
+        more: &[],
         about: &["All topics, with `state`: the newest values as retained messages."],
     },
 ];

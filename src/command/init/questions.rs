@@ -246,16 +246,25 @@ fn login(preset: &Preset, args: &Args, form: &mut Form<'_, '_>) -> Result<Login,
             if username.is_empty() {
                 return Ok(Login::Anonymous);
             }
-            let file = form.answer(&Question {
-                flag: "--password-file",
-                text: "File for the password",
-                given: args.password_file.as_deref(),
-                default: Some(&format!("secrets/{}", preset.name)),
+            let file = password_file(preset, args, form)?;
+            Ok(Login::Password { username, file })
+        }
+        Access::Sas => {
+            let device = form.answer(&Question {
+                flag: "--username",
+                text: "Name of the device there",
+                given: args.username.as_deref(),
+                default: None,
                 check: &|text| {
-                    in_bridge("mqtt://x", &format!("username: x, password: {{file: {}}}", Scalar(text)))
+                    let topic = Scalar(text);
+                    in_bridge(
+                        "mqtt://x",
+                        &format!("client_id: {topic}, forward: [{{filter: a, prefix: {topic}}}]"),
+                    )
                 },
             })?;
-            Ok(Login::Password { username, file })
+            let file = password_file(preset, args, form)?;
+            Ok(Login::Sas { device, file })
         }
         Access::Certificate { client, as_user } => {
             form.say("The certificate and its key, as PEM files; relative paths begin at the configuration's folder.")?;
@@ -281,6 +290,21 @@ fn login(preset: &Preset, args: &Args, form: &mut Form<'_, '_>) -> Result<Login,
             Ok(Login::Certificate { client: name, as_user, certificate, key })
         }
     }
+}
+
+fn password_file(preset: &Preset, args: &Args, form: &mut Form<'_, '_>) -> Result<String, Stop> {
+    let text = if preset.access == Access::Sas {
+        "File for the device's primary key"
+    } else {
+        "File for the password"
+    };
+    form.answer(&Question {
+        flag: "--password-file",
+        text,
+        given: args.password_file.as_deref(),
+        default: Some(&format!("secrets/{}", preset.name)),
+        check: &|text| in_bridge("mqtt://x", &format!("username: x, password: {{file: {}}}", Scalar(text))),
+    })
 }
 
 fn tls_file(key: &str, file: &str) -> Result<(), String> {

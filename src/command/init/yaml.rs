@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::presets::{GATEWAY, Link, Preset};
+use super::presets::{Forward, GATEWAY, Link, Preset};
 use crate::config::Format;
 
 /// All that `init` has to know.
@@ -46,6 +46,7 @@ pub(super) enum Login {
     Anonymous,
     Password { username: String, file: String },
     Certificate { client: String, as_user: bool, certificate: String, key: String },
+    Sas { device: String, file: String },
 }
 
 const HEAD: &str = "\
@@ -76,7 +77,7 @@ fn write(text: &mut String, answers: &Answers) -> fmt::Result {
     );
     text.push_str("broker:\n  listen:\n    - 127.0.0.1:1883\n");
     match &answers.cloud {
-        Some(cloud) => write_bridge(text, cloud, &answers.gateway),
+        Some(cloud) => write_bridge(text, cloud, answers),
         None => text.write_str(NO_BRIDGE),
     }
 }
@@ -126,28 +127,32 @@ fn write_ports(text: &mut String, answers: &Answers) -> fmt::Result {
     Ok(())
 }
 
-fn write_bridge(text: &mut String, cloud: &Cloud, gateway: &str) -> fmt::Result {
+fn write_bridge(text: &mut String, cloud: &Cloud, answers: &Answers) -> fmt::Result {
     let preset = cloud.preset;
-    let at = |line: &str| line.replace(GATEWAY, gateway);
     writeln!(text, "\n# The broker that gets the readings: {}.", preset.title)?;
     text.push_str("# What to create there, what it limits and the usual mistakes: docs/clouds.md\n");
     for line in preset.about {
-        writeln!(text, "# {}", at(line))?;
+        writeln!(text, "# {}", line.replace(GATEWAY, &answers.gateway))?;
     }
     writeln!(text, "bridges:\n  - name: {}\n    url: {}", preset.name, Scalar(&cloud.url))?;
     if let Some(protocol) = preset.protocol {
         writeln!(text, "    protocol: {protocol}")?;
     }
+    write_login(text, cloud)?;
+    preset.more.iter().try_for_each(|line| writeln!(text, "    {line}"))?;
+    write_forward(text, cloud, answers)
+}
+
+const SECRET: &str = "    # The first line of this file. Nobody but the daemon has to be able to read it.\n";
+
+fn write_login(text: &mut String, cloud: &Cloud) -> fmt::Result {
     let mut tls = Vec::new();
     tls.extend(cloud.ca.as_ref().map(|ca| ("ca", ca)));
     match &cloud.login {
         Login::Anonymous => {}
         Login::Password { username, file } => {
             writeln!(text, "    username: {}", Scalar(username))?;
-            text.push_str(
-                "    # The first line of this file. Nobody but the daemon has to be able to read it.\n",
-            );
-            writeln!(text, "    password: {{file: {}}}", Scalar(file))?;
+            writeln!(text, "{SECRET}    password: {{file: {}}}", Scalar(file))?;
         }
         Login::Certificate { client, as_user, certificate, key } => {
             writeln!(text, "    client_id: {}", Scalar(client))?;
@@ -156,21 +161,59 @@ fn write_bridge(text: &mut String, cloud: &Cloud, gateway: &str) -> fmt::Result 
             }
             tls.extend([("certificate", certificate), ("key", key)]);
         }
+        Login::Sas { device, file } => {
+            let host = host_of(&cloud.url);
+            let user = format!("{host}/{device}/?api-version=2021-04-12");
+            writeln!(text, "    client_id: {}\n    username: {}", Scalar(device), Scalar(&user))?;
+            writeln!(text, "{SECRET}    password:\n      sas:\n        key: {{file: {}}}", Scalar(file))?;
+            writeln!(text, "        resource: {}", Scalar(&format!("{host}/devices/{device}")))?;
+        }
     }
     if !tls.is_empty() {
         text.push_str("    tls:\n");
     }
-    for (key, file) in tls {
-        writeln!(text, "      {key}: {}", Scalar(file))?;
+    tls.into_iter().try_for_each(|(key, file)| writeln!(text, "      {key}: {}", Scalar(file)))
+}
+
+fn write_forward(text: &mut String, cloud: &Cloud, answers: &Answers) -> fmt::Result {
+    let gateway = &answers.gateway;
+    match (cloud.preset.forward, &cloud.login) {
+        (Forward::IotHub, Login::Sas { device, .. }) => {
+            text.push_str("    # What goes there: the topic is taken away, and the properties say what it was.\n    forward:\n");
+            let mut entry = |hash: &str, topic: &str, properties: &str| {
+                let topic = format!("serialgate/{gateway}/{topic}");
+                let there = format!("devices/{device}/messages/events/{properties}");
+                writeln!(text, "{hash}      - filter: {0}\n{hash}        strip: {0}", Scalar(&topic))?;
+                writeln!(text, "{hash}        prefix: {}", Scalar(&there))
+            };
+            let json = "&$.ct=application%2Fjson&$.ce=utf-8";
+            entry("", "status", "kind=status")?;
+            entry("", "event", &format!("kind=event{json}"))?;
+            for port in &answers.ports {
+                if let Speaks::Json { device, .. } = &port.speaks {
+                    entry("", &format!("{device}/data"), &format!("device={device}{json}"))?;
+                }
+            }
+            entry("#", "DEVICE/data", &format!("device=DEVICE{json}"))?;
+            text.write_str(
+                "    # One such entry for each device; `serialgate status` shows the names of boards.\n",
+            )
+        }
+        (Forward::Filter(filter), _) => {
+            let filter = filter.replace(GATEWAY, gateway);
+            writeln!(text, "    # What goes there.\n    forward:\n      - {}", Scalar(&filter))
+        }
+        (Forward::Own | Forward::IotHub, _) => {
+            text.push_str("    # What goes there: all of the gateway's own topics except `state`, unless `forward` says\n");
+            text.write_str("    # otherwise, as in forward: [\"serialgate/#\", \"sensors/#\"]\n")
+        }
     }
-    if preset.forward.is_empty() {
-        text.push_str(
-            "    # What goes there: all of the gateway's own topics except `state`, unless `forward` says\n",
-        );
-        return text.write_str("    # otherwise, as in forward: [\"serialgate/#\", \"sensors/#\"]\n");
-    }
-    text.push_str("    # What goes there.\n    forward:\n");
-    preset.forward.iter().try_for_each(|filter| writeln!(text, "      - {}", Scalar(&at(filter))))
+}
+
+/// The host of `url`, without scheme, port and path.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split([':', '/', '?']).next().unwrap_or(rest)
 }
 
 /// The url of a broker at `host`, which may be a whole url.
@@ -244,6 +287,7 @@ mod tests {
             Access::Certificate { as_user, .. } => {
                 Login::Certificate { client: text.to_owned(), as_user, certificate: file(), key: file() }
             }
+            Access::Sas => Login::Sas { device: in_topic(text), file: file() },
         };
         let json = Speaks::Json { device: "0123".into(), baud: 9600 };
         Answers {
@@ -261,6 +305,11 @@ mod tests {
                 ca: Some(file()),
             }),
         }
+    }
+
+    /// A device of IoT Hub stands in a topic.
+    fn in_topic(text: &str) -> String {
+        text.replace(['+', '#'], "_")
     }
 
     /// A `[` would have to be a right pattern.
@@ -292,6 +341,15 @@ mod tests {
                 assert_eq!(bridge.username.is_some(), as_user);
                 let own = Identity { certificate: file.clone(), key: file };
                 assert_eq!(bridge.endpoint.tls.identity, Some(own));
+            }
+            Access::Sas => {
+                let device = in_topic(text);
+                assert_eq!(bridge.client_id, Some(device.clone()));
+                let user = format!("broker.example.com/{device}/?api-version=2021-04-12");
+                assert_eq!(bridge.username, Some(user));
+                let Some(Password::Sas(sas)) = &bridge.password else { panic!("{:?}", bridge.password) };
+                assert_eq!(sas.key, Secret::File(file));
+                assert_eq!(sas.resource, format!("broker.example.com/devices/{device}"));
             }
         }
     }
@@ -359,11 +417,13 @@ mod tests {
     fn every_preset_says_what_it_promises() {
         for preset in PRESETS {
             assert_eq!(find(preset.name), Some(preset));
-            let config = parse(&yaml(&answers(preset, "me")));
-            let expected: Vec<String> =
-                preset.forward.iter().map(|filter| filter.replace(GATEWAY, "007")).collect();
-            assert_eq!(config.bridges[0].forward.clone().unwrap_or_default(), expected, "{}", preset.name);
-            assert_eq!(config.bridges[0].name, preset.name);
+            let text = yaml(&answers(preset, "me"));
+            let bridge = &parse(&text).bridges[0];
+            assert_eq!(bridge.name, preset.name);
+            assert_eq!(bridge.forward.is_some(), preset.forward != Forward::Own, "{}", preset.name);
+            if let Forward::Filter(filter) = preset.forward {
+                assert!(text.contains(&filter.replace(GATEWAY, "007")), "{text}");
+            }
         }
     }
 
