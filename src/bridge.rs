@@ -17,13 +17,18 @@
 //!
 //! The protocol is in `session`, which is pure; this file and `link` only act.
 
+mod aliases;
 mod alive;
+mod batch;
+mod compress;
 mod end;
 mod eta;
+mod feed;
 mod flights;
 mod hello;
 mod link;
 mod lost;
+mod pace;
 mod probe;
 mod report;
 mod session;
@@ -53,17 +58,17 @@ use crate::status::{self, Cell};
 use crate::topic::{Forward, Subject, Topics};
 use crate::transport::Dialer;
 
-use self::flights::{Outcome, Unsendable};
+use self::batch::Batches;
+use self::flights::Outcome;
 use self::hello::Hello;
 use self::link::{Connection, Failure, Passwords};
 use self::lost::{Lost, Words as ReasonWords};
+use self::pace::Pace;
 use self::report::Report;
 use self::session::Session;
 use self::takeover::Takeover;
 use self::words::Word;
 
-/// Rows taken from the queue at a time.
-const BATCH: usize = 64;
 /// Retained words read at a time.
 const NEWS: usize = 64;
 /// The status is brought up to date at least this often while connected or waiting.
@@ -100,6 +105,9 @@ pub struct Bridge {
     takeover: Takeover,
     dialer: Dialer,
     backoff: Backoff,
+    pace: Pace,
+    /// Most rows in one message.
+    batch_max: usize,
 }
 
 /// What a bridge is doing.
@@ -142,6 +150,8 @@ impl Bridge {
             passwords: Passwords::new(config.password.clone()),
             dialer: Dialer::new(config.endpoint.clone()),
             backoff: Backoff::default(),
+            pace: Pace::new(config.rate.messages, config.rate.bytes),
+            batch_max: config.batch.map_or(1, |batch| batch.max),
             config,
             handles,
         }
@@ -235,15 +245,20 @@ impl Bridge {
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut outcomes) = (0, Vec::new());
+        let within = self.config.batch.map_or(Duration::ZERO, |batch| batch.within);
+        let mut batches = Batches::new(self.batch_max, within);
         let renew_at = connection.renew_at;
         loop {
             news.mark_unchanged();
             told = self.read_news(&mut connection.session, told);
-            self.fill(&mut connection.session);
+            self.fill(&mut connection.session, &mut batches);
             connection.flush(&mut outcomes);
             self.settle(&mut outcomes);
             self.pulse(Some(&connection.session));
             let room = connection.session.room() > 0;
+            let now = Instant::now().into_std();
+            let next = self.pace.next(now);
+            let wake = next.or(batches.due(now));
             let turned = tokio::select! {
                 () = &mut stop => {
                     self.farewell(*connection).await;
@@ -251,7 +266,8 @@ impl Bridge {
                 }
                 () = link::until(renew_at) => return Some(self.renew(*connection).await),
                 turned = connection.turn(&mut outcomes) => turned,
-                () = self.handles.outlet.ready(), if room => Ok(()),
+                () = self.handles.outlet.ready(), if room && next.is_none() => Ok(()),
+                () = link::until(wake.map(Into::into)), if room => Ok(()),
                 // The bulletin's other end is held by `self`.
                 _ = news.changed() => Ok(()),
                 _ = pulse.tick() => Ok(()),
@@ -282,49 +298,23 @@ impl Bridge {
         }
     }
 
-    /// Gives the session as much to send as it has room for.
-    fn fill(&mut self, session: &mut Session) {
-        let share = session.words_share();
-        self.send_words(session, share);
-        loop {
-            let max = session.room().min(BATCH);
-            let mut rows = session.take_kept(max);
-            if rows.is_empty() {
-                rows = self.handles.outlet.take(max);
-            }
-            if rows.is_empty() {
-                break;
-            }
-            rows.into_iter().for_each(|row| self.send_row(session, row));
-        }
-        self.send_words(session, usize::MAX);
-    }
-
-    fn send_words(&mut self, session: &mut Session, max: usize) {
-        for Unsendable(topic, error) in session.send_words(max, Instant::now().into_std()) {
-            self.report.dead_letter(&topic, &error);
-        }
-    }
-
-    fn send_row(&mut self, session: &mut Session, row: Taken) {
-        let Handles { queue, topics, .. } = &self.handles;
-        let publish = render::publish(&row.body, |at| queue.clock().wall(at), row.late, topics);
-        if let Err(Unsendable(row, error)) = session.send_row(row, publish, Instant::now().into_std()) {
-            self.give_up(&row, &error);
-        }
-    }
-
     fn settle(&mut self, outcomes: &mut Vec<Outcome>) {
         let mut delivered = 0;
         for outcome in outcomes.drain(..) {
             match outcome {
-                Outcome::Delivered(row) => {
-                    self.handles.outlet.done(row.position);
+                Outcome::Delivered(rows) => {
                     self.report.worked();
-                    delivered += u64::from(row.body.counts());
+                    for row in rows.iter() {
+                        self.handles.outlet.done(row.position);
+                        delivered += u64::from(row.body.counts());
+                    }
                 }
                 Outcome::RowRefused(row, reason) => self.give_up(&row, &ReasonWords(reason)),
                 Outcome::WordRefused(topic, reason) => self.report.dead_letter(&topic, &ReasonWords(reason)),
+                Outcome::TooMuch(reason) => {
+                    let rate = self.pace.refused(Instant::now().into_std());
+                    self.report.slower(&ReasonWords(reason), rate);
+                }
             }
         }
         if delivered > 0 {
@@ -334,23 +324,35 @@ impl Bridge {
 
     fn pulse(&mut self, session: Option<&Session>) {
         let in_flight = session.map_or(0, Session::in_flight);
-        self.report.pulse(self.handles.outlet.backlog(), in_flight, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        if self.pace.recovers(now) {
+            self.report.full_speed();
+        }
+        self.report.pulse(self.handles.outlet.backlog(), in_flight, now);
     }
 
     fn lost(&mut self, connection: Connection, failure: &Failure) -> State {
         let in_flight = connection.session.end();
         if let Failure::Lost(Lost::Disconnected(reason @ Reason::TOO_LARGE, _), _) = failure {
             // The broker has a limit that it did not tell; the largest row is certainly over it.
-            let largest = in_flight.iter().max_by_key(|(_, bytes)| *bytes);
-            largest.into_iter().for_each(|(row, _)| self.give_up(row, &ReasonWords(*reason)));
+            match in_flight.iter().max_by_key(|(_, bytes)| *bytes).map(|(rows, _)| rows) {
+                Some(rows) if rows.count() > 1 => self.batch_max = rows.count() / 2,
+                largest => {
+                    largest.into_iter().for_each(|rows| self.give_up(rows.first(), &ReasonWords(*reason)));
+                }
+            }
         }
-        let duplicates_possible = in_flight.iter().filter(|(row, _)| row.body.counts()).count() as u64;
+        let duplicates_possible = batch::readings_in(&in_flight);
         self.handles.outlet.rewind();
         let now = Instant::now().into_std();
         let why = if let Failure::Lost(why, _) = failure { Some(why) } else { None };
         let rival = self.takeover.ended(why, self.report.life(now));
         let rivalled = rival.is_some();
-        let reason = rival.unwrap_or_else(|| failure.to_string());
+        let mut reason = rival.unwrap_or_else(|| failure.to_string());
+        if let Some(Lost::Disconnected(Reason::RATE_TOO_HIGH | Reason::RECEIVE_MAXIMUM, _)) = why {
+            let rate = report::per_second(self.pace.refused(now));
+            reason = format!("{reason}; sending at {rate} from now on");
+        }
         self.report.lost(&reason, rivalled, duplicates_possible, now);
         self.announce("disconnected", Some(reason.clone()));
         self.back_off(&reason)

@@ -133,6 +133,22 @@ impl Clock {
         Offset { us, synced: known.answer.load(Ordering::Relaxed) }
     }
 
+    /// Microseconds that have passed since `stamp`, at least. Across boots only the wall clock knows, and
+    /// it is asked where both boots had it synchronised; otherwise the time of this boot counts, which has
+    /// passed in any case.
+    #[must_use]
+    pub fn passed_us(&self, stamp: Stamp) -> i64 {
+        let now = self.now();
+        let (then, present) = (self.wall(stamp), self.wall(now));
+        let known =
+            (!then.estimated && !present.estimated).then(|| present.unix_us.saturating_sub(then.unix_us));
+        match stamp.epoch {
+            Epoch::ThisBoot => now.us.saturating_sub(stamp.us),
+            Epoch::Boot(_) => now.us.max(known.unwrap_or(0)),
+            Epoch::Wall { .. } => known.unwrap_or(0),
+        }
+    }
+
     /// The wall time of `stamp`.
     #[must_use]
     pub fn wall(&self, stamp: Stamp) -> Wall {
@@ -182,6 +198,30 @@ pub fn synced() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// In one boot the boot clock tells what has passed; across boots the wall clock does, if it was
+    /// right in both; and this boot has passed in any case.
+    #[test]
+    fn what_has_passed_is_never_guessed() {
+        const HOUR: i64 = 3_600_000_000;
+        let clock = Clock::default();
+        clock.was_synced();
+        let (now, offset) = (clock.now(), clock.offset());
+        let earlier = |synced| Offset { us: offset.us - HOUR, synced };
+        clock.learn([(1, earlier(true)), (2, earlier(false))]);
+        let at = |epoch| Stamp { epoch, us: now.us };
+        let near = |stamp, expected: i64| {
+            let passed = clock.passed_us(stamp);
+            assert!((expected..expected + HOUR / 60).contains(&passed), "{stamp:?} {passed} {expected}");
+        };
+        near(now.plus_us(-HOUR), HOUR);
+        near(at(Epoch::Boot(1)), HOUR.max(now.us));
+        near(at(Epoch::Boot(2)), now.us);
+        near(at(Epoch::Boot(3)), now.us);
+        let hour_ago = offset.us + now.us - HOUR;
+        near(Stamp { epoch: Epoch::Wall { estimated: false }, us: hour_ago }, HOUR);
+        near(Stamp { epoch: Epoch::Wall { estimated: true }, us: hour_ago }, 0);
+    }
 
     #[test]
     fn the_offset_stays_while_the_clocks_do() {

@@ -17,6 +17,7 @@ mod port;
 mod queue;
 mod read;
 mod secret;
+mod sending;
 mod tree;
 pub mod units;
 mod values;
@@ -34,6 +35,7 @@ pub use self::port::{Format, Port};
 pub use self::queue::{COMMIT_WITHIN, Durability, MAX_AGE, MAX_READINGS, MAX_SIZE, Queue, WhenFull};
 use self::read::{Problems, Table, Wrong};
 pub use self::secret::{Secret, SecretError};
+pub use self::sending::{Batch, Compression, Rate};
 use self::tree::{Node, Place};
 use crate::topic;
 

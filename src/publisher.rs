@@ -242,6 +242,7 @@ mod tests {
             qos: 1,
             retain: false,
             properties: Properties::default(),
+            expiry: None,
         };
         let kind = EventKind::Port { path: "p".into(), state: "open".into() };
         fixture.live.send(Arc::new(Body::Message(message))).await.unwrap();

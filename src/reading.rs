@@ -214,6 +214,27 @@ pub struct Message {
     pub retain: bool,
     /// MQTT 5 user properties, content type and so on: see [`Properties`].
     pub properties: Properties,
+    /// How long it is of use, where the publisher said so. Chunks of codecs 1 and 2 know nothing of it.
+    #[serde(skip)]
+    pub expiry: Option<Expiry>,
+}
+
+/// How long a [`Message`] is of use (MQTT 5.0, 3.3.2.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// When the gateway took the message.
+    pub since: Stamp,
+    /// Seconds from then on.
+    pub after_s: u32,
+}
+
+impl Expiry {
+    /// Seconds that are left when `passed_us` microseconds have passed, rounded up; `None`: it is over.
+    #[must_use]
+    pub fn left_s(self, passed_us: i64) -> Option<u32> {
+        let left = (i64::from(self.after_s) * 1_000_000).saturating_sub(passed_us.max(0));
+        (left > 0).then(|| u32::try_from((left + 999_999) / 1_000_000).unwrap_or(u32::MAX))
+    }
 }
 
 /// The MQTT 5 publish properties that travel end to end with a [`Message`].
@@ -260,7 +281,8 @@ impl Body {
         }
     }
 
-    /// All stamps in it, to be set: when it was sampled or noticed, and the times that it tells of.
+    /// All stamps in it, to be set: when it was sampled, noticed or taken, and the times that it tells
+    /// of.
     pub fn stamps_mut(&mut self) -> impl Iterator<Item = &mut Stamp> {
         let (at, span) = match self {
             Self::Reading(reading) => (Some(&mut reading.at), None),
@@ -268,8 +290,29 @@ impl Body {
                 (Some(at), span.as_mut())
             }
             Self::Event(event) => (Some(&mut event.at), None),
-            Self::Message(_) => (None, None),
+            Self::Message(message) => (message.expiry.as_mut().map(|expiry| &mut expiry.since), None),
         };
         at.into_iter().chain(span.into_iter().flat_map(|(from, to)| [from, to]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_rounded_up_and_ends() {
+        let expiry = Expiry { since: Stamp::this_boot(0), after_s: 60 };
+        for (passed_us, left) in [
+            (i64::MIN, Some(60)),
+            (0, Some(60)),
+            (1, Some(60)),
+            (1_000_000, Some(59)),
+            (59_999_999, Some(1)),
+            (60_000_000, None),
+            (i64::MAX, None),
+        ] {
+            assert_eq!(expiry.left_s(passed_us), left, "{passed_us}");
+        }
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! This is the hot path: everything is written straight into one buffer.
 
+mod meta;
 pub mod time;
 
 use std::borrow::Cow;
@@ -23,8 +24,10 @@ use serde::Serialize;
 
 use crate::clock::Wall;
 use crate::mqtt::packet::{Publish, Qos};
-use crate::reading::{Body, Event, EventKind, Loss, Message, MessageId, Reading, Stamp, Uid, Value, Whose};
+use crate::reading::{Body, Event, EventKind, Loss, Message, MessageId, Reading, Stamp, Value, Whose};
 use crate::topic::Topics;
+
+pub use meta::{ChannelMeta, DeviceMeta};
 
 /// Keys that a channel cannot have.
 pub const RESERVED: [&str; 5] = ["ts", "seq", "id", "late", "ts_quality"];
@@ -43,6 +46,24 @@ pub fn publish(body: &Body, wall: impl Fn(Stamp) -> Wall, late: bool, topics: &T
         Body::Event(event) => own(topic, event_json(event, wall, late), &event.id),
         Body::Message(message) => pass_on(topic, message),
     }
+}
+
+/// The message for several readings of `device`, without a packet id: a JSON array of what each would be
+/// alone. Each comes with whether it waited on disk. The ids stand in the objects, and in no property.
+#[must_use]
+pub fn batch<'a>(
+    device: &str,
+    readings: impl Iterator<Item = (&'a Reading, bool)>,
+    wall: impl Fn(Stamp) -> Wall,
+    topics: &Topics,
+) -> Publish {
+    let mut payload = Vec::new();
+    for (reading, late) in readings {
+        payload.push(if payload.is_empty() { b'[' } else { b',' });
+        payload.extend_from_slice(&reading_json(reading, wall(reading.at), late));
+    }
+    payload.push(b']');
+    Publish::new(topics.data(device), payload, Qos::AtLeastOnce, false)
 }
 
 /// Where `body` is published.
@@ -151,59 +172,6 @@ fn lost(json: &mut Object, loss: &Loss, span: &[Wall]) {
     }
     json.number("lost", loss.lost);
     json.text("reason", loss.reason.as_str());
-}
-
-/// What is known of a device, for its `meta` topic. What is not known is absent from the JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DeviceMeta {
-    /// Name and version of the firmware, as the board says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub firmware: Option<String>,
-    /// The board's unique id.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_hex")]
-    pub uid: Option<Uid>,
-    /// The serial port it speaks on, as configured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<String>,
-    /// Its channels.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub channels: Vec<ChannelMeta>,
-}
-
-/// What is known of a channel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ChannelMeta {
-    /// Its name, as the device says it.
-    pub name: String,
-    /// Unit of its values.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
-    /// What kind of quantity it is, in Home Assistant's words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub class: Option<String>,
-}
-
-impl DeviceMeta {
-    /// The payload of `meta`. Channels bear the names that they have as keys of `data`.
-    #[must_use]
-    pub fn to_json(&self) -> Bytes {
-        let json = match unique_keys(self.channels.iter().map(|channel| channel.name.as_str())) {
-            None => serde_json::to_vec(self),
-            Some(keys) => {
-                let mut renamed = self.clone();
-                for (channel, key) in renamed.channels.iter_mut().zip(keys) {
-                    channel.name = key.into_owned();
-                }
-                serde_json::to_vec(&renamed)
-            }
-        };
-        // Strings and lists of strings always serialise.
-        json.unwrap_or_default().into()
-    }
-}
-
-fn as_hex<S: serde::Serializer>(uid: &Option<Uid>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(uid.as_ref().map_or(&"" as &dyn Display, |uid| uid))
 }
 
 /// Up to this many channels the search for clashing names compares each with each.

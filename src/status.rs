@@ -187,7 +187,7 @@ pub struct Queue {
 pub struct Dropped {
     /// The queue was full.
     pub full: u64,
-    /// Older than `max_age`.
+    /// Older than `max_age`, or a message whose own time was over.
     pub expired: u64,
     /// In a damaged part of the file.
     pub corrupt: u64,

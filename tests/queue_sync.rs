@@ -35,6 +35,7 @@ fn message(n: u32) -> Body {
         qos: 1,
         retain: false,
         properties: Properties::default(),
+        expiry: None,
     })
 }
 

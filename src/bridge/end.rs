@@ -4,6 +4,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::topic::{OFFLINE, Subject};
 
+use super::batch;
 use super::link::Connection;
 use super::{Bridge, CLOSE_WITHIN, FINISH_WITHIN, State};
 
@@ -26,7 +27,7 @@ impl Bridge {
             self.close(&mut connection).await;
         }
         let left = connection.session.end();
-        self.report.renewing(left.iter().filter(|(row, _)| row.body.counts()).count() as u64);
+        self.report.renewing(batch::readings_in(&left));
         self.handles.outlet.rewind();
         State::Connecting
     }

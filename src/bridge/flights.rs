@@ -10,18 +10,19 @@ use crate::mqtt::session::Outgoing;
 use crate::queue::Taken;
 use crate::topic::Subject;
 
+use super::batch::Rows;
 use super::words::Word;
 
 /// Payload bytes in flight at most, one message more or less.
 const WINDOW_BYTES: usize = 1024 * 1024;
-/// First and longest pause after the broker would not take a message now, but perhaps later.
+/// First and longest pause after the broker could not take a message now, but perhaps later.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 
 /// Something in flight.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum What {
-    /// A row of the queue.
-    Row(Taken),
+    /// Rows of the queue.
+    Rows(Rows),
     /// A retained word.
     Word(Subject, Word),
 }
@@ -33,6 +34,8 @@ pub(super) enum Verdict {
     Taken,
     /// The broker does not take it now.
     NotNow,
+    /// The broker takes no more so fast.
+    TooMuch,
     /// The broker will never take it.
     Never,
 }
@@ -43,7 +46,8 @@ impl From<Reason> for Verdict {
         const IMPLEMENTATION_ERROR: Reason = Reason(0x83);
         const ID_IN_USE: Reason = Reason(0x91);
         match reason {
-            Reason::FAILED | IMPLEMENTATION_ERROR | ID_IN_USE | Reason::QUOTA => Self::NotNow,
+            Reason::FAILED | IMPLEMENTATION_ERROR | ID_IN_USE => Self::NotNow,
+            Reason::QUOTA => Self::TooMuch,
             reason if reason.is_failure() => Self::Never,
             _ => Self::Taken,
         }
@@ -53,12 +57,14 @@ impl From<Reason> for Verdict {
 /// What became of something that was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
-    /// The row is in the cloud.
-    Delivered(Taken),
+    /// The rows are in the cloud.
+    Delivered(Rows),
     /// The broker will never take the row.
     RowRefused(Taken, Reason),
     /// The broker will never take what was said on this topic.
     WordRefused(Arc<str>, Reason),
+    /// The broker takes no more so fast; what it refused will be sent again.
+    TooMuch(Reason),
 }
 
 /// A message that cannot be sent on this connection, nor on the next: too large for the broker, or
@@ -66,15 +72,27 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unsendable<T>(pub(super) T, pub(super) CodecError);
 
+/// A message in flight.
+#[derive(Debug)]
+struct Flight {
+    what: What,
+    /// Of its payload.
+    bytes: usize,
+    /// [`Flights::slowed`] when it was sent.
+    slowed: u32,
+}
+
 /// Messages between PUBLISH and PUBACK.
 #[derive(Debug)]
 pub(super) struct Flights {
-    outgoing: Outgoing<(What, usize)>,
+    outgoing: Outgoing<Flight>,
     window: usize,
     bytes: usize,
     paused: Option<Instant>,
     next_pause: Duration,
-    again: BTreeMap<u64, Taken>,
+    /// Which refusal it was that last slowed us down: what was sent before it says nothing new.
+    slowed: u32,
+    again: BTreeMap<u64, Rows>,
 }
 
 impl Flights {
@@ -86,6 +104,7 @@ impl Flights {
             bytes: 0,
             paused: None,
             next_pause: PAUSE.0,
+            slowed: 0,
             again: BTreeMap::new(),
         }
     }
@@ -111,30 +130,34 @@ impl Flights {
     /// # Errors
     /// There is no room; `what` is given back.
     pub(super) fn launch(&mut self, what: What, bytes: usize) -> Result<PacketId, What> {
-        let id = self.outgoing.send((what, bytes), Qos::AtLeastOnce).map_err(|(what, _)| what)?;
+        let flight = Flight { what, bytes, slowed: self.slowed };
+        let id = self.outgoing.send(flight, Qos::AtLeastOnce).map_err(|flight| flight.what)?;
         self.bytes += bytes;
         Ok(id)
     }
 
     /// Ends a flight that did not begin after all.
     pub(super) fn abort(&mut self, id: PacketId) -> Option<What> {
-        let (what, bytes) = self.outgoing.forget(id)?;
-        self.bytes = self.bytes.saturating_sub(bytes);
-        Some(what)
+        let flight = self.outgoing.forget(id)?;
+        self.bytes = self.bytes.saturating_sub(flight.bytes);
+        Some(flight.what)
     }
 
     /// Takes a PUBACK. `None` where nothing with that id was in flight. After
-    /// [`Verdict::NotNow`] there is no room for a while.
+    /// [`Verdict::NotNow`] there is no room for a while. [`Verdict::TooMuch`] comes once for all that
+    /// was sent before it.
     pub(super) fn land(&mut self, ack: Ack, now: Instant) -> Option<(What, Verdict)> {
-        let (what, bytes) = self.outgoing.puback(ack.id)?;
-        self.bytes = self.bytes.saturating_sub(bytes);
-        let verdict = Verdict::from(ack.reason);
+        let flight = self.outgoing.puback(ack.id)?;
+        self.bytes = self.bytes.saturating_sub(flight.bytes);
+        let mut verdict = Verdict::from(ack.reason);
         match verdict {
             Verdict::Taken => self.next_pause = PAUSE.0,
             Verdict::NotNow => self.pause(now),
+            Verdict::TooMuch if flight.slowed == self.slowed => self.slowed += 1,
+            Verdict::TooMuch => verdict = Verdict::NotNow,
             Verdict::Never => {}
         }
-        Some((what, verdict))
+        Some((flight.what, verdict))
     }
 
     /// One pause for all refusals that come while it lasts.
@@ -155,18 +178,18 @@ impl Flights {
         self.paused = self.paused.filter(|until| *until > now);
     }
 
-    /// Keeps a row that is to be sent again.
-    pub(super) fn keep(&mut self, row: Taken) {
-        self.again.insert(row.position, row);
+    /// Keeps rows that are to be sent again, in one message.
+    pub(super) fn keep(&mut self, rows: Rows) {
+        self.again.insert(rows.first().position, rows);
     }
 
-    /// The first `max` of the rows that were [kept](Self::keep), by position.
-    pub(super) fn take_kept(&mut self, max: usize) -> Vec<Taken> {
-        std::iter::from_fn(|| self.again.pop_first().map(|(_, row)| row)).take(max).collect()
+    /// The first of the rows that were [kept](Self::keep), by position.
+    pub(super) fn take_kept(&mut self) -> Option<Rows> {
+        self.again.pop_first().map(|(_, rows)| rows)
     }
 
     /// Ends everything; gives what was in flight and its bytes, in order.
     pub(super) fn end(mut self) -> Vec<(What, usize)> {
-        self.outgoing.drain()
+        self.outgoing.drain().into_iter().map(|flight| (flight.what, flight.bytes)).collect()
     }
 }

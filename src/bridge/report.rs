@@ -32,6 +32,13 @@ pub(super) struct Report {
     /// Something was acknowledged on this connection.
     worked: bool,
     topics_told: HashSet<Arc<str>>,
+    /// What was said when the broker wanted less, while it gets less.
+    slowed: Option<String>,
+}
+
+/// A rate in words.
+pub(super) fn per_second(messages: f64) -> String {
+    if messages < 10.0 { format!("{messages:.1}/s") } else { format!("{messages:.0}/s") }
 }
 
 impl Report {
@@ -46,6 +53,7 @@ impl Report {
             rivalled: false,
             worked: false,
             topics_told: HashSet::new(),
+            slowed: None,
         }
     }
 
@@ -121,6 +129,24 @@ impl Report {
         status.last_error = Some(reason.into());
     }
 
+    /// The broker wants less, and gets so many messages a second. Logged once until it gets all again.
+    pub(super) fn slower(&mut self, reason: &dyn Display, messages: f64) {
+        let words = format!("the broker says {reason}; sending at {}", per_second(messages));
+        if self.slowed.is_none() {
+            tracing::warn!(bridge = %self.name, "{words}");
+        }
+        self.cell.lock().last_error = Some(words.clone());
+        self.slowed = Some(words);
+    }
+
+    /// The broker gets all again.
+    pub(super) fn full_speed(&mut self) {
+        let Some(words) = self.slowed.take() else { return };
+        tracing::info!(bridge = %self.name, "the broker takes everything again; sending at full speed");
+        let mut status = self.cell.lock();
+        status.last_error = status.last_error.take().filter(|error| *error != words);
+    }
+
     /// The figures as they are now.
     pub(super) fn pulse(&mut self, backlog: u64, in_flight: usize, now: Instant) {
         let mut status = self.cell.lock();
@@ -153,5 +179,31 @@ impl Report {
                 "message given up; more of this topic are counted as dead letters"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rival_is_forgotten_when_a_connection_holds() {
+        let (start, cell) = (Instant::now(), Cell::default());
+        let mut report = Report::new("cloud", cell, start);
+        let address = SocketAddr::from(([127, 0, 0, 1], 1883));
+        report.connected(address, Version::V5, start);
+        report.worked();
+        let life = report.life(start + Duration::from_secs(5));
+        assert_eq!((life.held, life.worked), (Duration::from_secs(5), true));
+        report.lost("another client", true, 0, start);
+        report.connected(address, Version::V5, start);
+        assert!(!report.life(start).worked);
+        for (held, rivalled) in [(STABLE - Duration::from_secs(1), true), (STABLE, false)] {
+            report.pulse(0, 0, start + held);
+            assert_eq!(report.rivalled, rivalled, "{held:?}");
+        }
+        report.lost("another client", true, 0, start);
+        report.lost("the network", false, 0, start);
+        assert!(!report.rivalled);
     }
 }

@@ -27,6 +27,7 @@ use crate::queue::Taken;
 use crate::topic::Subject;
 
 use super::alive::{ACK_WITHIN, Due, PONG_WITHIN};
+use super::batch::Rows;
 use super::flights::{Outcome, Unsendable, What};
 use super::lost::Lost;
 use super::words::Word;
@@ -93,25 +94,27 @@ impl Session {
 
     // === Rows ===
 
-    /// The first `max` rows that the broker would not take before and that are to be sent now,
-    /// ahead of others.
-    pub(super) fn take_kept(&mut self, max: usize) -> Vec<Taken> {
-        self.open_mut().map_or_else(Vec::new, |open| open.flights.take_kept(max))
+    /// The first rows that the broker would not take before and that are to be sent now, ahead of
+    /// others.
+    pub(super) fn take_kept(&mut self) -> Option<Rows> {
+        self.open_mut()?.flights.take_kept()
     }
 
-    /// Sends a row as `publish`; there must be [room](Self::room).
+    /// Sends rows as `publish`; there must be [room](Self::room). Where they cannot be sent in one
+    /// message, their halves are [kept](Self::take_kept).
     ///
     /// # Errors
-    /// It can never be sent; it is given back.
-    pub(super) fn send_row(
+    /// There is one row only, and it can never be sent; it is given back.
+    pub(super) fn send_rows(
         &mut self,
-        row: Taken,
+        rows: Rows,
         publish: Publish,
         now: Instant,
     ) -> Result<(), Unsendable<Taken>> {
-        match self.send(What::Row(row), publish, now) {
-            Err((What::Row(row), error)) => Err(Unsendable(row, error)),
-            Ok(()) | Err((What::Word(..), _)) => Ok(()),
+        let Err((What::Rows(rows), error)) = self.send(What::Rows(rows), publish, now) else { return Ok(()) };
+        match self.open_mut() {
+            Some(open) => open.keep_halves(rows).map_err(|row| Unsendable(row, error)),
+            None => rows.split().map(drop).map_err(|row| Unsendable(row, error)),
         }
     }
 
@@ -124,9 +127,10 @@ impl Session {
         }
     }
 
-    /// How many words may be sent before rows are: half of the room, so that neither starves.
-    pub(super) fn words_share(&mut self) -> usize {
-        let room = self.room();
+    /// How many words may be sent before rows are, if `most` may go now: half of the room, so that
+    /// neither starves.
+    pub(super) fn words_share(&mut self, most: usize) -> usize {
+        let room = self.room().min(most);
         self.open_mut().map_or(0, |open| open.words_share(room))
     }
 
@@ -309,7 +313,7 @@ impl Session {
 
     /// The connection is gone: the rows that the broker may have, in order, each with the bytes of
     /// its payload.
-    pub(super) fn end(self) -> Vec<(Taken, usize)> {
+    pub(super) fn end(self) -> Vec<(Rows, usize)> {
         match self.phase {
             Phase::Handshake { .. } => Vec::new(),
             Phase::Open(open) => open.end(),

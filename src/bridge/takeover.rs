@@ -57,9 +57,12 @@ impl Takeover {
     pub(super) fn ended(&mut self, why: Option<&Lost>, life: Life) -> Option<String> {
         self.signs = match (why, self.signs) {
             (Some(Lost::Disconnected(Reason::TAKEN_OVER, _)), _) => Signs::Told,
-            (Some(Lost::Closed), Signs::Closed(times)) if life.worked && life.held < SOON => {
-                if times + 1 < CLOSED_MIN { Signs::Closed(times + 1) } else { Signs::Enough }
-            }
+            (Some(Lost::Closed), Signs::Closed(times)) if life.held < SOON => match times + 1 {
+                // Over before anything could work: that says nothing.
+                _ if !life.worked => Signs::Closed(times),
+                CLOSED_MIN => Signs::Enough,
+                times => Signs::Closed(times),
+            },
             // As time goes by the other one comes back less and less often.
             (Some(Lost::Closed), signs @ (Signs::Enough | Signs::Told)) if life.held < STABLE => signs,
             _ => Signs::Closed(0),
@@ -116,10 +119,8 @@ mod tests {
 
     #[test]
     fn nobody_is_suspected_for_what_has_another_cause() {
-        let useless = Life { worked: false, ..held(1) };
-        let innocent: [(Option<&Lost>, Life); 5] = [
+        let innocent: [(Option<&Lost>, Life); 4] = [
             (None, held(1)),
-            (Some(&Lost::Closed), useless),
             (Some(&Lost::Closed), held(11)),
             (Some(&Lost::Disconnected(Reason::SHUTTING_DOWN, None)), held(1)),
             (Some(&Lost::NoPubAck(SOON)), held(1)),
@@ -132,6 +133,19 @@ mod tests {
                 assert_eq!(takeover.ended(why, life), None, "{why:?} {life:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_broker_that_never_takes_anything_is_no_sign_of_another_client() {
+        let (mut takeover, useless) = (takeover(), Life { worked: false, ..held(1) });
+        for _ in 0..100 {
+            assert_eq!(takeover.ended(Some(&Lost::Closed), useless), None);
+        }
+        // Nor is it a sign of none.
+        for life in [held(1), useless, held(1), useless] {
+            assert_eq!(takeover.ended(Some(&Lost::Closed), life), None);
+        }
+        assert!(takeover.ended(Some(&Lost::Closed), held(1)).is_some());
     }
 
     #[test]

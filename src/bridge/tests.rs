@@ -1,5 +1,8 @@
 //! The bridge against brokers that a test plays packet by packet.
 
+mod batch;
+mod expiry;
+mod pace;
 mod renewal;
 
 use std::sync::Mutex;
@@ -31,7 +34,7 @@ struct Rig {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     next_seq: Mutex<u64>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Rig {
@@ -40,7 +43,15 @@ impl Rig {
     }
 
     fn with(listener: TcpListener, change: impl FnOnce(&mut config::Bridge)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap(), listener, change)
+    }
+
+    /// On the queue that lies in `folder`.
+    fn on(
+        folder: tempfile::TempDir,
+        listener: TcpListener,
+        change: impl FnOnce(&mut config::Bridge),
+    ) -> Self {
         let mut config = config::Bridge {
             name: "cloud".into(),
             endpoint: config::Endpoint::tcp(listener.local_addr().unwrap()),
@@ -64,7 +75,7 @@ impl Rig {
             let _ = stopped.await;
         }));
         let stop = Some(stop);
-        Self { queue, bulletin, status, listener, stop, task, next_seq: Mutex::new(0), _folder: folder }
+        Self { queue, bulletin, status, listener, stop, task, next_seq: Mutex::new(0), folder }
     }
 
     /// Pushes `n` readings, numbered on, each with a text of `bytes`.
@@ -320,6 +331,7 @@ async fn filters_choose_what_is_forwarded() {
         qos: 0,
         retain: true,
         properties: crate::reading::Properties::default(),
+        expiry: None,
     }));
     let mut broker = rig.open(accepted()).await;
     let mut topics = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::mqtt::packet::{Publish, Qos};
 use crate::queue::{Full, Queue, Ticket};
-use crate::reading::{Body, Message};
+use crate::reading::{Body, Expiry, Message};
 
 /// Takes what a bridge wants of the LAN clients' messages.
 pub trait Intake: Send + Sync {
@@ -27,6 +27,7 @@ impl Intake for Queue {
             qos: publish.qos as u8,
             retain: publish.retain,
             properties: publish.properties.clone(),
+            expiry: publish.expiry_s.map(|after_s| Expiry { since: self.clock().now(), after_s }),
         });
         if publish.qos == Qos::AtMostOnce {
             self.push(body);

@@ -14,6 +14,7 @@ pub use self::proxy::Proxy;
 pub use self::tls::{Identity, Tls};
 pub use self::url::{Authority, Scheme, Url};
 use super::read::{Problems, Table, Wrong, text};
+use super::sending::{Batch, Rate};
 use super::tree::Node;
 use super::values;
 use crate::mqtt::packet::Version;
@@ -29,7 +30,7 @@ const MAX_FILTERS: usize = 256;
 const MAX_NAME_BYTES: usize = 1024;
 
 /// Keys of later versions.
-const LATER: [&str; 2] = ["rate", "receive"];
+const LATER: [&str; 1] = ["receive"];
 
 /// In which order a bridge gets what waits for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +90,10 @@ pub struct Bridge {
     pub password: Option<Password>,
     /// In which order it gets what waits.
     pub order: Order,
+    /// The most that it sends.
+    pub rate: Rate,
+    /// How readings go together in one message; `None`: each goes alone.
+    pub batch: Option<Batch>,
     /// Filters for the topics to forward; `None`: our own topics except `state`.
     pub forward: Option<Vec<String>>,
 }
@@ -126,6 +131,8 @@ impl Bridge {
             needs_username(&table, node, problems);
         }
         table.set("order", &mut bridge.order, problems, order);
+        bridge.rate = Rate::read(&mut table, problems);
+        bridge.batch = Batch::read(&mut table, problems);
         bridge.forward = forward(&mut table, problems);
         table.close(&LATER, problems);
         Some(bridge)

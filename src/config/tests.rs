@@ -178,6 +178,8 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
     protocol: 3.1.1
     client_id: c1
     order: live_first
+    rate: {messages: 200/s, bytes: 64KiB/s}
+    batch: {max: 50, within: 2s, compress: gzip}
     username: 0012
     password: {file: secrets/cloud}
     forward: [serialgate/#, sensors/+/temp]
@@ -200,6 +202,8 @@ fn every_key_of_a_bridge_arrives_where_it_belongs() {
         username: Some("0012".into()),
         password: Some(Password::Plain(Secret::File("/etc/serialgate/secrets/cloud".into()))),
         order: Order::LiveFirst,
+        rate: Rate { messages: Some(200), bytes: Some(65_536) },
+        batch: Some(Batch { max: 50, within: Duration::from_secs(2), compress: Some(Compression::Gzip) }),
         forward: Some(vec!["serialgate/#".into(), "sensors/+/temp".into()]),
     };
     let spare = Bridge {
@@ -581,6 +585,58 @@ mod wrong {
     }
 
     #[test]
+    fn rates() {
+        let rates =
+            ["200", "0/s", "fast/s", "10B/s", "64 kb/s", "{messages: 1KiB/s, bytes: 5/s, per: s}", "[1/s]"];
+        let texts = rates.map(|rate| format!("bridges: [{{name: a, url: 'mqtt://h', rate: {rate}}}]\n"));
+        assert_snapshot!(all(&texts.each_ref().map(String::as_str)), @r"
+        bridges: [{name: a, url: 'mqtt://h', rate: 200}]
+        s.yaml:1:44: rate: `200` is not so much a second; write `200/s` for messages, `64KiB/s` for bytes, or both as `{messages: 200/s, bytes: 64KiB/s}`
+
+        bridges: [{name: a, url: 'mqtt://h', rate: 0/s}]
+        s.yaml:1:44: rate: `0` is out of range; write a number from 1 to 1000000
+
+        bridges: [{name: a, url: 'mqtt://h', rate: fast/s}]
+        s.yaml:1:44: rate: `fast` does not begin with a whole number; write a whole number and one of KiB, MiB, GiB, TiB, such as `64KiB/s`
+
+        bridges: [{name: a, url: 'mqtt://h', rate: 10B/s}]
+        s.yaml:1:44: rate: `10B` is too little; write something from 100B to 1GiB
+
+        bridges: [{name: a, url: 'mqtt://h', rate: 64 kb/s}]
+        s.yaml:1:44: rate: `64 kb` has the unknown unit `kb`; write a whole number and one of KiB, MiB, GiB, TiB, such as `64KiB/s`
+
+        bridges: [{name: a, url: 'mqtt://h', rate: {messages: 1KiB/s, bytes: 5/s, per: s}}]
+        s.yaml:1:55: messages: `1KiB` is not a whole number; write for example `200/s`
+        s.yaml:1:70: bytes: `5` has no unit; write a whole number and one of KiB, MiB, GiB, TiB, such as `64KiB/s`
+        s.yaml:1:75: a rate has no key `per`; the keys here are `messages` and `bytes`
+
+        bridges: [{name: a, url: 'mqtt://h', rate: [1/s]}]
+        s.yaml:1:44: rate: here stands a list, not a single value; write one value
+        ");
+    }
+
+    #[test]
+    fn batches() {
+        let batches = ["100", "", "{max: 1}", "{max: 5, within: 5, compress: gz, size: 1KiB}"];
+        let texts = batches.map(|batch| format!("bridges: [{{name: a, url: 'mqtt://h', batch: {batch}}}]\n"));
+        assert_snapshot!(all(&texts.each_ref().map(String::as_str)), @r"
+        bridges: [{name: a, url: 'mqtt://h', batch: 100}]
+        s.yaml:1:45: batch: a batch is a group of keys; write for example `batch: {max: 100, within: 1s}`
+
+        bridges: [{name: a, url: 'mqtt://h', batch: }]
+        s.yaml:1:43: batch: a batch is a group of keys; write for example `batch: {max: 100, within: 1s}`
+
+        bridges: [{name: a, url: 'mqtt://h', batch: {max: 1}}]
+        s.yaml:1:51: max: `1` is out of range; write a number from 2 to 1000
+
+        bridges: [{name: a, url: 'mqtt://h', batch: {max: 5, within: 5, compress: gz, size: 1KiB}}]
+        s.yaml:1:62: within: `5` has no unit; write a whole number and one of ms, s, min, h, d, such as `1s`
+        s.yaml:1:75: compress: there is no `gz`; did you mean `gzip`?
+        s.yaml:1:79: a batch has no key `size`; the keys here are `max`, `within` and `compress`
+        ");
+    }
+
+    #[test]
     fn urls() {
         for url in [
             "h:1883",
@@ -733,7 +789,6 @@ bridges:
             ("broker: {listen: [{address: '127.0.0.1:1', tls: {}}]}", "`tls`"),
             ("broker: {listen: [{address: '127.0.0.1:1', websocket: true}]}", "`websocket`"),
             ("bridges: [{name: a, url: 'mqtt://h', receive: []}]", "`receive`"),
-            ("bridges: [{name: a, url: 'mqtt://h', rate: 1/s}]", "`rate`"),
         ] {
             let version = env!("CARGO_PKG_VERSION");
             let sentence = format!("{what} is not available in this version ({version}); ");

@@ -126,6 +126,8 @@ impl Reason {
     pub const ALIAS_INVALID: Self = Self(0x94);
     /// Larger than the receiver's limit.
     pub const TOO_LARGE: Self = Self(0x95);
+    /// More messages in a time than the receiver takes.
+    pub const RATE_TOO_HIGH: Self = Self(0x96);
     /// An administrative limit was reached.
     pub const QUOTA: Self = Self(0x97);
 

@@ -43,6 +43,7 @@
 //! | of a decimal the mantissa, of a float its bits: the distance | the column's last, or that plus the step before it, whichever was nearer lately |
 //! | of a text whether it is the column's last; if not, its length; its bytes are on the side | |
 //! | of a message its QoS, flags and lengths; of an event its length | |
+//! | of a message that expires: its QoS plus 256, and then epoch and microseconds of when it was taken, and the seconds from then on | those of the one before |
 //!
 //! So readings are columns, although they stay in their order: each column foresees from itself
 //! alone, and what is as foreseen costs a fraction of a bit. Nothing of the code repeats that zstd
@@ -82,6 +83,10 @@ use write::Writer;
 pub const CODEC: i64 = 3;
 /// Most memory that a chunk may unpack to, in bytes. A damaged length must not cost more.
 pub const UNPACKED_MAX: usize = 64 * 1024 * 1024;
+
+/// What is added to the QoS of a message that expires. No file of a version that did not know of expiry
+/// holds such a QoS.
+const EXPIRES: usize = 256;
 
 const CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 

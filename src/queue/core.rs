@@ -12,7 +12,7 @@
 //! Callers lock, call, unlock; [`Core::next_job`] tells the storage thread what to do and
 //! [`Core::finished`] takes the outcome. Time is microseconds of the boot clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -75,8 +75,8 @@ pub struct Core<T> {
     /// The file has the boards' numbers of all readings below this position.
     boards_upto: u64,
     gaps: Gaps,
-    /// Refused by one bridge while another still wants them.
-    refused: BTreeSet<u64>,
+    /// Given up by one bridge while another still wants them, and why.
+    refused: BTreeMap<u64, GapReason>,
     /// What the file was told that all bridges are done with, beyond the prefix of all.
     deleted: Ranges,
     /// Damaged files that are being read.
@@ -132,7 +132,7 @@ impl<T> Core<T> {
             boards: found.boards,
             boards_upto: 0,
             gaps: Gaps::default(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
             deleted: Ranges::default(),
             owed: owed_since(found.salvaged),
             disk: Disk::Well,

@@ -216,6 +216,7 @@ mod tests {
             qos: 0,
             retain: false,
             properties: Properties::default(),
+            expiry: None,
         })
     }
 

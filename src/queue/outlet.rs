@@ -67,6 +67,12 @@ impl Outlet {
         self.settle(|core| core.refused(self.index, position, body, boottime_us()));
     }
 
+    /// The entry at `position` is of no use any more and was not sent: it is given up, counted and told
+    /// of.
+    pub fn expired(&self, position: u64, body: &Body) {
+        self.settle(|core| core.expired(self.index, position, body, boottime_us()));
+    }
+
     fn settle(&self, how: impl FnOnce(&mut Core<oneshot::Sender<Safe>>)) {
         self.shared.change(how);
     }

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::clock::Wall;
 use crate::reading::{
-    Body, Epoch, Event, EventKind, Message, MessageId, Properties, Reading, Stamp, Uid, Value,
+    Body, Epoch, Event, EventKind, Expiry, Message, MessageId, Properties, Reading, Stamp, Uid, Value,
 };
 use crate::topic;
 
@@ -92,6 +92,17 @@ struct MessageLine {
     utf8: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     user: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiry: Option<ExpiryLine>,
+}
+
+/// How long a message is of use: so many seconds from the time at which it was taken.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpiryLine {
+    after_s: u32,
+    unix_us: i64,
+    estimated: bool,
 }
 
 /// `body` as a line, without a line feed; `wall` tells the wall time of a stamp.
@@ -118,7 +129,7 @@ pub fn write(body: &Body, wall: impl Fn(Stamp) -> Wall) -> serde_json::Result<Bo
             let event = to_wall(event, wall);
             Line::Event(EventLine { v: VERSION, id, unix_us, estimated, event })
         }
-        Body::Message(message) => Line::Message(message_line(message)),
+        Body::Message(message) => Line::Message(message_line(message, wall)),
     };
     serde_json::value::to_raw_value(&line)
 }
@@ -136,7 +147,7 @@ fn to_wall(event: &Event, wall: impl Fn(Stamp) -> Wall) -> EventKind {
     }
 }
 
-fn message_line(message: &Message) -> MessageLine {
+fn message_line(message: &Message, wall: impl Fn(Stamp) -> Wall) -> MessageLine {
     let Properties { content_type, response_topic, correlation_data, is_utf8_payload, user } =
         &message.properties;
     let text = str::from_utf8(&message.payload).ok();
@@ -152,6 +163,10 @@ fn message_line(message: &Message) -> MessageLine {
         correlation_base64: correlation_data.as_ref().map(|data| BASE64.encode(data)),
         utf8: *is_utf8_payload,
         user: user.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        expiry: message.expiry.map(|Expiry { since, after_s }| {
+            let Wall { unix_us, estimated } = wall(since);
+            ExpiryLine { after_s, unix_us, estimated }
+        }),
     }
 }
 
@@ -239,6 +254,10 @@ fn read_message(line: MessageLine) -> Result<Message, BadLine> {
             is_utf8_payload: line.utf8,
             user: line.user.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
         },
+        expiry: line.expiry.map(|ExpiryLine { after_s, unix_us, estimated }| Expiry {
+            since: stamp(unix_us, estimated),
+            after_s,
+        }),
     })
 }
 

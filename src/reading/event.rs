@@ -114,7 +114,7 @@ pub enum GapReason {
     Device,
     /// The queue was full.
     Full,
-    /// Older than `max_age`.
+    /// Older than `max_age`, or a message whose own time was over.
     Expired,
     /// The queue file was damaged.
     Corrupt,

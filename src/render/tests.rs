@@ -3,7 +3,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::reading::{Epoch, GapReason, Properties, Stamp};
+use crate::reading::{Epoch, GapReason, Properties, Stamp, Uid};
 
 /// 2026-01-01T00:00:00.123Z
 const WALL: Wall = Wall { unix_us: 1_767_225_600_123_000, estimated: false };
@@ -218,6 +218,7 @@ fn a_message_of_a_lan_client_is_not_touched() {
         qos: 2,
         retain: true,
         properties: properties.clone(),
+        expiry: None,
     };
     let publish = publish(&Body::Message(message), |_| WALL, true, &Topics::new("b", "g"));
     assert_eq!(&*publish.topic, "sensors/x");

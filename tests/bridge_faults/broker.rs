@@ -3,7 +3,7 @@
 //! It has a script: manners for each connection, in the order in which they come. Once the script is
 //! over it is a good broker. What it takes it remembers, over all connections, as a subscriber would.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -18,103 +18,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::manners::{Acks, How, Manners, Pings, Voice};
 use crate::support::log::{Arrived, Message};
 
-/// Nothing new for this long: the bridge has understood that it is to wait.
+/// Nothing new for this long: the bridge waits for an answer.
 const QUIET: Duration = Duration::from_millis(250);
 /// Longer than anything here.
 const FOREVER: Duration = Duration::from_secs(3600);
-
-/// How the broker behaves on one connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Manners {
-    /// Its CONNACK.
-    pub(crate) answer: ConnAck,
-    /// How it says everything.
-    pub(crate) voice: Voice,
-    /// How it acknowledges.
-    pub(crate) acks: Acks,
-    /// What it does about PINGREQ.
-    pub(crate) pings: Pings,
-    /// How it ends the connection.
-    pub(crate) end: Option<End>,
-}
-
-/// How fast it speaks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Voice {
-    Plain,
-    /// One byte at a time, and a rest after each.
-    Bytes(Duration),
-    /// Its CONNACK like that, and then plainly.
-    SlowWelcome(Duration),
-}
-
-/// How messages are acknowledged.
-#[derive(Clone, Debug)]
-pub(crate) enum Acks {
-    /// At once, in order.
-    Good,
-    /// After `first`, and each one `more` later than the one before.
-    Late { first: Duration, more: Duration },
-    /// So many at a time, the last one first. What is left goes at once when nothing more comes.
-    Reversed(usize),
-    /// All but the one with this number.
-    AllBut(usize),
-    /// Besides, the same for ids that were never sent.
-    Strangers,
-    /// Everything is refused, so many times, until nothing comes any more.
-    NotNow(Reason, u32),
-    /// Topics with this end are refused.
-    Refuse(String, Reason),
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Pings {
-    Answered,
-    Ignored,
-}
-
-/// The end of a connection.
-#[derive(Clone, Debug)]
-pub(crate) struct End {
-    /// So many readings are taken on it. The next one is read, and comes to nothing.
-    pub(crate) after: usize,
-    /// So many of them, the last ones, are taken and not acknowledged.
-    pub(crate) unacknowledged: usize,
-    /// And then.
-    pub(crate) how: How,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum How {
-    /// FIN.
-    Close,
-    /// RST.
-    Reset,
-    /// RST after the first half of a PUBACK.
-    ResetInPacket,
-    /// DISCONNECT with this reason, and FIN.
-    Disconnect(Reason),
-    /// Says this, and waits for the other side to close.
-    Say(Vec<u8>),
-    /// A second CONNACK.
-    Welcome,
-    /// Reads nothing more, says nothing more, and keeps the socket so long.
-    Freeze(Duration),
-}
-
-impl Default for Manners {
-    fn default() -> Self {
-        Self {
-            answer: ConnAck::new(Reason::SUCCESS, false),
-            voice: Voice::Plain,
-            acks: Acks::Good,
-            pings: Pings::Answered,
-            end: None,
-        }
-    }
-}
 
 /// What it has seen.
 #[derive(Debug, Default)]
@@ -198,6 +108,8 @@ struct Link {
     seen: Arc<Mutex<Seen>>,
     /// Answers, and when they are due.
     due: VecDeque<(Instant, Ack)>,
+    /// By topic, the first message that was refused for now.
+    refused: BTreeMap<Arc<str>, Option<String>>,
     /// Answers that are held back until there are enough.
     held: Vec<Ack>,
     /// Messages (and what else is answered) and readings so far.
@@ -223,6 +135,7 @@ impl Link {
             input: BytesMut::new(),
             seen,
             due: VecDeque::new(),
+            refused: BTreeMap::new(),
             held: Vec::new(),
             messages: 0,
             readings: 0,
@@ -237,24 +150,26 @@ impl Link {
         self.stream.set_nodelay(true)?;
         let Some(Packet::Connect(_)) = self.next().await? else { return Ok(()) };
         let answer = self.manners.answer.clone();
-        let welcome = !answer.reason.is_failure();
+        let refused = answer.reason.is_failure();
         self.say(&Packet::ConnAck(Box::new(answer))).await?;
+        if refused {
+            return Ok(());
+        }
         if let Voice::SlowWelcome(_) = self.manners.voice {
             self.manners.voice = Voice::Plain;
         }
-        while welcome {
+        loop {
             let due = self.due.front().map(|(due, _)| *due);
             let quiet = self.quiet_since + QUIET;
-            let waits = !self.held.is_empty() || matches!(self.manners.acks, Acks::NotNow(_, 1..));
             tokio::select! {
-                // It is quiet only when nothing is there to be read.
+                // It is quiet only where nothing is there to be read.
                 biased;
                 packet = self.next() => match packet? {
                     None | Some(Packet::Disconnect(_)) => return Ok(()),
                     Some(Packet::Publish(publish)) => {
-                        if let Some(how) = self.taken(*publish) {
+                        if let Some(how) = self.taken(&publish) {
                             self.answer_due(true).await?;
-                            return self.end(how).await;
+                            return self.end(&how).await;
                         }
                     }
                     Some(Packet::PingReq) => match self.manners.pings {
@@ -264,15 +179,14 @@ impl Link {
                     Some(other) => self.complain(&format!("{other:?}")),
                 },
                 () = sleep_until(due.unwrap_or_else(|| Instant::now() + FOREVER)), if due.is_some() => {}
-                () = sleep_until(quiet), if waits => self.fell_quiet(),
+                () = sleep_until(quiet), if !self.held.is_empty() => self.release(),
             }
             self.answer_due(false).await?;
         }
-        Ok(())
     }
 
     /// Takes a message, or gives the end of the connection instead.
-    fn taken(&mut self, publish: Publish) -> Option<How> {
+    fn taken(&mut self, publish: &Publish) -> Option<How> {
         self.quiet_since = Instant::now();
         let id = publish.id?;
         let reading = is_reading(&publish.topic);
@@ -281,7 +195,7 @@ impl Link {
         {
             return Some(end.how.clone());
         }
-        let reason = self.verdict(&publish.topic);
+        let reason = self.verdict(publish);
         self.messages += 1;
         self.readings += usize::from(reading);
         if !reason.is_failure() {
@@ -299,15 +213,26 @@ impl Link {
         None
     }
 
-    fn verdict(&self, topic: &str) -> Reason {
-        match &self.manners.acks {
-            Acks::NotNow(reason, 1..) => *reason,
-            Acks::Refuse(end, reason) if topic.ends_with(end) => *reason,
+    fn verdict(&mut self, publish: &Publish) -> Reason {
+        match &mut self.manners.acks {
+            Acks::NotNow(reason, times) => {
+                // Its id, or nothing for what has none.
+                let name = publish.properties.user.first().map(|(_, id)| id.to_string());
+                let first = self.refused.get(&publish.topic);
+                if *times == 0 && first.is_none_or(|first| *first == name) {
+                    self.refused.remove(&publish.topic);
+                    return Reason::SUCCESS;
+                }
+                *times = times.saturating_sub(1);
+                self.refused.entry(Arc::clone(&publish.topic)).or_insert(name);
+                *reason
+            }
+            Acks::Refuse(end, reason) if publish.topic.ends_with(end.as_str()) => *reason,
             _ => Reason::SUCCESS,
         }
     }
 
-    fn remember(&self, publish: Publish) {
+    fn remember(&self, publish: &Publish) {
         let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
         let message =
             Message { at: 0.0, topic: publish.topic.to_string(), retained: publish.retain, payload };
@@ -342,16 +267,6 @@ impl Link {
         self.due.extend(self.held.drain(..).rev().map(|ack| (now, ack)));
     }
 
-    fn fell_quiet(&mut self) {
-        self.release();
-        self.quiet_since = Instant::now();
-        if let Acks::NotNow(_, times) = &mut self.manners.acks
-            && self.messages > 0
-        {
-            *times -= 1;
-        }
-    }
-
     /// Says what is due, or all of it.
     async fn answer_due(&mut self, all: bool) -> io::Result<()> {
         let mut output = BytesMut::new();
@@ -365,20 +280,23 @@ impl Link {
         self.write(&output).await
     }
 
-    async fn end(mut self, how: How) -> io::Result<()> {
+    async fn end(&mut self, how: &How) -> io::Result<()> {
         match how {
-            How::Close => {}
+            How::Close => {
+                self.stream.shutdown().await?;
+                self.until_closed().await;
+            }
             How::Reset => self.stream.set_zero_linger()?,
             How::ResetInPacket => {
                 self.write(&[0x40, 0x02]).await?;
                 self.stream.set_zero_linger()?;
             }
             How::Disconnect(reason) => {
-                self.say(&Packet::Disconnect(Disconnect::new(reason))).await?;
+                self.say(&Packet::Disconnect(Disconnect::new(*reason))).await?;
                 self.until_closed().await;
             }
             How::Say(bytes) => {
-                self.write(&bytes).await?;
+                self.write(bytes).await?;
                 self.until_closed().await;
             }
             How::Welcome => {
@@ -386,7 +304,7 @@ impl Link {
                 self.say(&Packet::ConnAck(Box::new(again))).await?;
                 self.until_closed().await;
             }
-            How::Freeze(time) => sleep(time).await,
+            How::Freeze(time) => sleep(*time).await,
         }
         Ok(())
     }

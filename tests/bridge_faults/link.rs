@@ -13,7 +13,7 @@ use crate::support::{
     Boards, Cloud, Gateway, Log, assert_account, compare, dropped, free_port, pause, port, serialgate,
     wait_for,
 };
-use crate::{PATIENCE, shared, wanted};
+use crate::{MACHINE, PATIENCE, signal, wanted};
 
 /// Readings per second of the board.
 const RATE: u32 = 20;
@@ -76,7 +76,7 @@ impl Scene {
     fn begin(&self, fault: Fault) {
         match fault {
             Fault::BlackHole => self.net.black_hole(),
-            Fault::Frozen => self.cloud.signal(Signal::SIGSTOP),
+            Fault::Frozen => signal(&self.cloud, Signal::SIGSTOP),
             Fault::Loss => self.net.lose(LOSS_PERCENT),
             Fault::Reset => self.net.reset(),
         }
@@ -84,7 +84,7 @@ impl Scene {
 
     fn end(&self, fault: Fault) {
         match fault {
-            Fault::Frozen => self.cloud.signal(Signal::SIGCONT),
+            Fault::Frozen => signal(&self.cloud, Signal::SIGCONT),
             Fault::BlackHole | Fault::Loss | Fault::Reset => self.net.heal(),
         }
     }
@@ -177,7 +177,7 @@ fn line(what: &str, readings: usize, copies: usize, rest: &str) -> String {
 
 #[test]
 fn a_network_that_fails_without_a_word_loses_nothing_and_is_noticed() {
-    let _here = shared();
+    let _here = MACHINE.blocking_read();
     type Act = fn() -> String;
     let acts: [(&str, Act); 6] = [
         ("a black hole while readings flow", || dies(Fault::BlackHole, true)),

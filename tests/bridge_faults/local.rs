@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::lan::{Client, Times, times};
 use crate::namespace::{CLOUD, Host, Net};
 use crate::support::{Cloud, Gateway, PATIENCE, free_port, wait_for};
-use crate::{alone, wanted};
+use crate::{MACHINE, signal, wanted};
 
 /// 99 of 100 messages take less than this.
 const P99_MAX: Duration = Duration::from_millis(50);
@@ -95,12 +95,14 @@ fn judge(fault: &str, mut round: impl FnMut() -> Times) {
 
 #[test]
 fn local_clients_notice_nothing_of_an_uplink_fault() {
-    let _machine = alone();
-    let cases: [(&str, fn(&str)); 6] = [
+    let _here = MACHINE.blocking_write();
+    type Case = fn(&str);
+    let cases: [(&str, Case); 7] = [
         ("no fault", no_fault),
         ("the name server never answers", name_server_is_silent),
         ("SYN is dropped", syn_is_dropped),
-        ("the handshake stalls", handshake_stalls),
+        ("the handshake of MQTT stalls", mqtt_stalls),
+        ("the handshake of TLS stalls", tls_stalls),
         ("the cloud is frozen, 20 000 rows wait", cloud_is_frozen),
         ("the cloud is back, 20 000 rows drain", backlog_drains),
     ];
@@ -138,16 +140,24 @@ fn syn_is_dropped(name: &str) {
     net.gateway.within(|| judge(name, || local.measure()));
 }
 
-/// A server that accepts, and says nothing. For `mqtts://` the same would stall the TLS handshake.
-fn handshake_stalls(name: &str) {
+fn mqtt_stalls(name: &str) {
+    handshake_stalls(name, "mqtt", "did not answer CONNECT");
+}
+
+fn tls_stalls(name: &str) {
+    handshake_stalls(name, "mqtts", "no answer within");
+}
+
+/// A server that accepts, and says nothing.
+fn handshake_stalls(name: &str, scheme: &str, words: &str) {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
     let port = server.local_addr().unwrap().port();
     thread::spawn(move || {
         // Each connection stays open as long as the test's process.
         let _open: Vec<_> = server.incoming().collect();
     });
-    let local = Local::start_here(&format!("mqtt://127.0.0.1:{port}"));
-    local.wait_error("did not answer CONNECT");
+    let local = Local::start_here(&format!("{scheme}://127.0.0.1:{port}"));
+    local.wait_error(words);
     judge(name, || local.measure());
 }
 
@@ -156,10 +166,10 @@ fn cloud_is_frozen(name: &str) {
     let cloud = Cloud::start(dir.path());
     let local = Local::start_here(&format!("mqtt://127.0.0.1:{}", cloud.port));
     local.gateway.wait_bridge();
-    cloud.signal(Signal::SIGSTOP);
+    signal(&cloud, Signal::SIGSTOP);
     local.fill();
     judge(name, || local.measure());
-    cloud.signal(Signal::SIGCONT);
+    signal(&cloud, Signal::SIGCONT);
 }
 
 fn backlog_drains(name: &str) {

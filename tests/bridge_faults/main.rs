@@ -1,6 +1,7 @@
-//! The bridge against every fault that we can think of: brokers that misbehave, links that break in every way, name
-//! servers that hang. Whatever happens, every reading arrives, in the order of its device; what arrives twice is the
-//! same, and no more of it than was in flight; and who is only local notices nothing.
+//! The bridge against every fault that we can think of: brokers that misbehave, links that break in
+//! every way, name servers that hang. Whatever happens, every reading arrives, in the order of its
+//! device; what arrives twice is the same, and no more of it than was in flight; and who is only local
+//! notices nothing.
 //!
 //! - `misbehaviour`: one fault of a broker at a time, each with its verdict
 //! - `link`: networks that fail without a word (needs root, iproute2 and nftables)
@@ -9,7 +10,8 @@
 //! - `storm`: 200 random faults of brokers and links. `BRIDGE_FAULTS_SEED=…` does the same ones again
 //! - `takeover`: two gateways with one client id
 //!
-//! `BRIDGE_FAULT='is busy' cargo test --test bridge_faults` does what has that name alone (a part of it will do).
+//! `BRIDGE_FAULT='is busy' cargo test --test bridge_faults -- --nocapture` does one fault alone: names
+//! are in the tables that the tests print, and a part of one will do. The whole takes three minutes.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 #![expect(clippy::print_stdout, reason = "and what it measured on standard output")]
@@ -22,6 +24,7 @@ mod broker;
 mod lan;
 mod link;
 mod local;
+mod manners;
 mod misbehaviour;
 mod namespace;
 mod profiles;
@@ -30,23 +33,22 @@ mod site;
 mod storm;
 mod takeover;
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use support::Cloud;
+use tokio::sync::RwLock;
 
 /// How long a condition may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Tests that measure how long things take have the machine to themselves.
-static MACHINE: RwLock<()> = RwLock::new(());
+/// Written by the test that measures how long things take: it has the machine to itself.
+static MACHINE: RwLock<()> = RwLock::const_new(());
 
-/// Held by a test that does not mind others beside it.
-fn shared() -> RwLockReadGuard<'static, ()> {
-    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Held by a test that wants no others beside it.
-fn alone() -> RwLockWriteGuard<'static, ()> {
-    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+/// A cloud that is stopped so answers nothing and closes nothing; its kernel still takes connections.
+fn signal(cloud: &Cloud, signal: Signal) {
+    cloud.process.as_ref().unwrap().signal(signal);
 }
 
 /// Whether `name` is to be done in this run.

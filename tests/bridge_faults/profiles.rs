@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::proxy::{Proxy, Trouble};
 use crate::site::{DEVICES, Site};
 use crate::support::{Cloud, Log};
-use crate::{PATIENCE, shared, wanted};
+use crate::{MACHINE, PATIENCE, wanted};
 
 /// How long a minute is here.
 const MINUTE_MS: u32 = 300;
@@ -66,7 +66,7 @@ async fn every_profile_of_cycles_delivers_everything() {
     if !wanted("profiles") {
         return;
     }
-    let _here = shared();
+    let _here = MACHINE.read().await;
     let dir = TempDir::new().unwrap();
     let cloud = Cloud::start(dir.path());
     let log = Log::of(dir.path(), cloud.port, "serialgate/#");

@@ -9,14 +9,15 @@ use tempfile::TempDir;
 use crate::support::{
     Boards, Cloud, Gateway, Log, PATIENCE, answers, compare, free_port, pause, port, wait_for,
 };
-use crate::{shared, wanted};
+use crate::{MACHINE, wanted};
 
 /// Readings per second of each board.
 const RATE: u32 = 10;
 /// Once it was told, the two go on for so long: a few times to and fro.
 const GO_ON: Duration = Duration::from_secs(6);
-/// Lines of the log that may come before it is clear what happens: in 3.1.1 it takes three ends.
-const LINES_BEFORE_MAX: usize = 6;
+/// Lines of the log that may come before it is clear what happens: where the broker only closes it takes
+/// three ends of connections that worked; one or two may be over before that.
+const LINES_BEFORE_MAX: usize = 10;
 
 /// A gateway with a board and the client id that it shares.
 struct Twin {
@@ -131,7 +132,7 @@ fn twins(hub: Hub, protocol: &str, words: &str) -> String {
 
 #[test]
 fn two_gateways_with_one_client_id_are_told_so_once() {
-    let _here = shared();
+    let _here = MACHINE.blocking_read();
     let certain = "error=\"another client uses our client id `twin`";
     let perhaps = "perhaps another client uses our client id `twin`";
     let cases = [

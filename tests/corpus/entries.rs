@@ -3,8 +3,8 @@
 //! file may hold more.
 
 use serialgate::reading::{
-    Body, Epoch, Event, EventKind, GapReason, Loss, Message, MessageId, Properties, Reading, Stamp, Uid,
-    Value, Whose,
+    Body, Epoch, Event, EventKind, Expiry, GapReason, Loss, Message, MessageId, Properties, Reading, Stamp,
+    Uid, Value, Whose,
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -16,7 +16,8 @@ const GATEWAY: Uuid = Uuid::from_u128(0x6ba7_b810_9dad_41d1_80b4_00c0_4fd4_30c8)
 
 /// All commits, in order.
 pub(crate) fn commits() -> Vec<Entries> {
-    let kinds = [vec![typed(0, 1)], boards(), every_value(), json(), events(), messages(), losses()];
+    let kinds =
+        [vec![typed(0, 1)], boards(), every_value(), json(), events(), messages(), losses(), expiring()];
     let mut position = 41;
     kinds
         .into_iter()
@@ -154,7 +155,8 @@ fn messages() -> Vec<Body> {
         user: vec![("id".into(), "a".into()), ("id".into(), "".into())],
     };
     let message = |topic: &str, payload: Vec<u8>, qos, retain, properties| {
-        Body::Message(Message { topic: topic.into(), payload: payload.into(), qos, retain, properties })
+        let (topic, payload) = (topic.into(), payload.into());
+        Body::Message(Message { topic, payload, qos, retain, properties, expiry: None })
     };
     vec![
         message("sensors/esp32/temp", b"23.5".to_vec(), 1, false, Properties::default()),
@@ -163,4 +165,27 @@ fn messages() -> Vec<Body> {
         message("", vec![], 0, false, Properties::default()),
         message("sensors/esp32/long", b"0123456789".repeat(60), 1, false, Properties::default()),
     ]
+}
+
+/// Between messages that never expire.
+fn expiring() -> Vec<Body> {
+    let mut bodies = messages();
+    let at = |epoch, us| Stamp { epoch, us };
+    let times = [
+        (Stamp::this_boot(122_000_000), 60),
+        (Stamp::this_boot(122_000_001), u32::MAX),
+        (at(Epoch::Boot(4), i64::MAX), 0),
+        (at(Epoch::Wall { estimated: true }, -1), 3600),
+        (Stamp::this_boot(122_500_000), 60),
+    ];
+    for (place, (since, after_s)) in times.into_iter().enumerate() {
+        let (topic, payload) = ("sensors/esp32/valve".into(), b"open".to_vec().into());
+        let (qos, properties) = (u8::try_from(place % 3).unwrap(), Properties::default());
+        let expiry = Some(Expiry { since, after_s });
+        bodies.insert(
+            place * 2,
+            Body::Message(Message { topic, payload, qos, retain: false, properties, expiry }),
+        );
+    }
+    bodies
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use serialgate::reading::{Body, Epoch, EventKind, Loss, Message, Stamp, Value, Whose};
+use serialgate::reading::{Body, Epoch, EventKind, Expiry, Loss, Message, Stamp, Value, Whose};
 
 /// One entry.
 pub(crate) fn line(position: u64, body: &Body) -> String {
@@ -68,15 +68,17 @@ fn happened(kind: &EventKind) -> String {
 }
 
 fn published(message: &Message) -> String {
-    let Message { topic, payload, qos, retain, properties } = message;
+    let Message { topic, payload, qos, retain, properties, expiry } = message;
+    let expires = expiry.map(|Expiry { since, after_s }| format!(" expires:{}+{after_s}", stamp(since)));
     let correlation = properties.correlation_data.as_deref().map(hex);
     format!(
-        "{topic:?} {} qos{qos} retain:{retain} utf8:{} type:{:?} answer:{:?} correlation:{correlation:?} user:{:?}",
+        "{topic:?} {} qos{qos} retain:{retain} utf8:{} type:{:?} answer:{:?} correlation:{correlation:?} user:{:?}{}",
         hex(payload),
         properties.is_utf8_payload,
         properties.content_type,
         properties.response_topic,
         properties.user,
+        expires.unwrap_or_default(),
     )
 }
 

@@ -71,6 +71,7 @@ fn message(number: u32) -> Body {
         qos: 1,
         retain: false,
         properties: Properties::default(),
+        expiry: None,
     })
 }
 

@@ -10,6 +10,7 @@ mod broker;
 mod damage;
 mod demo;
 mod disk;
+mod expiry;
 mod fault;
 mod hotplug;
 mod input;

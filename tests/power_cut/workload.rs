@@ -444,6 +444,7 @@ pub(crate) fn message(number: u32, text: &str) -> Body {
         qos: 1,
         retain: false,
         properties: Properties::default(),
+        expiry: None,
     })
 }
 

@@ -1,11 +1,13 @@
 //! A bridge and a broker that we did not write: Debian's mosquitto, on free ports.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use flate2::read::GzDecoder;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
@@ -85,6 +87,8 @@ impl Drop for Mosquitto {
 pub(crate) struct Seen {
     /// Numbers of readings, in the order in which they came.
     pub(crate) readings: Vec<u64>,
+    /// And when each came.
+    pub(crate) times: Vec<Instant>,
     /// Ids by number; one that differs between two copies is a bug.
     pub(crate) ids: HashMap<u64, String>,
     /// Newest payload of every other topic.
@@ -94,7 +98,8 @@ pub(crate) struct Seen {
 /// Subscribes to everything; gives what comes.
 pub(crate) async fn subscribe(broker: SocketAddr) -> Arc<Mutex<Seen>> {
     let seen = Arc::new(Mutex::new(Seen::default()));
-    let options = MqttOptions::new("subscriber", broker.ip().to_string(), broker.port());
+    let mut options = MqttOptions::new("subscriber", broker.ip().to_string(), broker.port());
+    options.set_max_packet_size(Some(1 << 20));
     let (client, mut events) = AsyncClient::new(options, 100);
     client.subscribe("#", QoS::AtLeastOnce).await.unwrap();
     let (subscribed, ready) = oneshot::channel::<()>();
@@ -107,8 +112,7 @@ pub(crate) async fn subscribe(broker: SocketAddr) -> Arc<Mutex<Seen>> {
                 Event::Incoming(Packet::SubAck(_)) => drop(subscribed.take()),
                 Event::Incoming(Packet::Publish(publish)) => {
                     let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
-                    let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
-                    into.lock().unwrap().take(topic, payload);
+                    into.lock().unwrap().take(topic, &publish.payload);
                 }
                 _ => {}
             }
@@ -118,16 +122,34 @@ pub(crate) async fn subscribe(broker: SocketAddr) -> Arc<Mutex<Seen>> {
     seen
 }
 
+/// A payload as a consumer of any version reads it: the first bytes say how it is packed.
+fn unpacked(payload: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match payload {
+        [0x1f, 0x8b, ..] => drop(GzDecoder::new(payload).read_to_end(&mut plain).unwrap()),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => plain = zstd::decode_all(payload).unwrap(),
+        plainly => plain = plainly.to_vec(),
+    }
+    plain
+}
+
 impl Seen {
-    fn take(&mut self, topic: String, payload: String) {
+    fn take(&mut self, topic: String, payload: &[u8]) {
+        let payload = unpacked(payload);
         if !topic.ends_with("/data") {
-            self.words.insert(topic, payload);
+            self.words.insert(topic, String::from_utf8(payload).unwrap());
             return;
         }
-        let json: serde_json::Value = serde_json::from_str(&payload).unwrap();
-        let (seq, id) = (json["seq"].as_u64().unwrap(), json["id"].as_str().unwrap().to_owned());
-        assert_eq!(*self.ids.entry(seq).or_insert_with(|| id.clone()), id, "one id for reading {seq}");
-        self.readings.push(seq);
+        let objects: Vec<serde_json::Value> = match serde_json::from_slice(&payload).unwrap() {
+            serde_json::Value::Array(objects) => objects,
+            one => vec![one],
+        };
+        for json in objects {
+            let (seq, id) = (json["seq"].as_u64().unwrap(), json["id"].as_str().unwrap().to_owned());
+            assert_eq!(*self.ids.entry(seq).or_insert_with(|| id.clone()), id, "one id for reading {seq}");
+            self.readings.push(seq);
+            self.times.push(Instant::now());
+        }
     }
 }
 
@@ -189,7 +211,11 @@ impl Gateway {
 
     pub(crate) fn push(&self, seq: u64) {
         let decimal = |mantissa, exponent| Value::Decimal { mantissa, exponent };
-        let values = vec![("temp".into(), decimal(2345, -2)), ("hum".into(), decimal(412, -1))];
+        let noise = |range| i64::try_from(seq * 7919 % range).unwrap();
+        let values = vec![
+            ("temp".into(), decimal(2345 + noise(61), -2)),
+            ("hum".into(), decimal(412 + noise(29), -1)),
+        ];
         let (id, at) = (self.queue.name(), self.queue.clock().now());
         self.queue.push(Body::Reading(Reading { device: "shed".into(), id, seq, at, values }));
     }

@@ -17,6 +17,14 @@ fn row(position: u64) -> Taken {
     Taken { position, body: Arc::new(body), late: false }
 }
 
+/// Rows of one message.
+fn rows(positions: impl IntoIterator<Item = u64>) -> Rows {
+    let mut rows = positions.into_iter().map(row);
+    let mut all = Rows::from(rows.next().unwrap());
+    rows.for_each(|row| all.push(row));
+    all
+}
+
 fn message(payload: impl Into<Bytes>) -> Publish {
     Publish::new("t", payload, Qos::ExactlyOnce, false)
 }
@@ -91,15 +99,21 @@ impl Pair {
     }
 
     fn send(&mut self, position: u64) {
-        self.session.send_row(row(position), message("x"), self.now).unwrap();
+        self.session.send_rows(row(position).into(), message("x"), self.now).unwrap();
     }
 
     fn delivered(&mut self) -> Vec<u64> {
         let outcomes = self.outcomes.drain(..).map(|outcome| match outcome {
-            Outcome::Delivered(row) => row.position,
+            Outcome::Delivered(rows) => rows.first().position,
             other => panic!("{other:?}"),
         });
         outcomes.collect()
+    }
+
+    /// At most `max` of the rows to be sent again.
+    fn kept(&mut self, max: usize) -> Vec<Taken> {
+        let kept = std::iter::from_fn(|| self.session.take_kept()).take(max);
+        kept.flat_map(|rows| rows.iter().cloned().collect::<Vec<_>>()).collect()
     }
 
     fn pass(&mut self, time: Duration) -> Result<(), Lost> {
@@ -126,7 +140,7 @@ fn nothing_is_sent_before_the_broker_accepts() {
     assert_eq!(pair.session.room(), 0);
     pair.session.post_word(Subject::Gateway, word("online"));
     assert_eq!(pair.session.send_words(1, pair.now), []);
-    assert!(pair.session.send_row(row(1), message("x"), pair.now).is_err());
+    assert!(pair.session.send_rows(row(1).into(), message("x"), pair.now).is_err());
     assert_eq!(pair.sent(), []);
 }
 
@@ -196,7 +210,7 @@ fn large_messages_fill_the_window_by_their_bytes() {
     let mut pair = Pair::open();
     let mut sent = 0;
     while pair.session.room() > 0 {
-        pair.session.send_row(row(sent), message(vec![0; 200_000]), pair.now).unwrap();
+        pair.session.send_rows(row(sent).into(), message(vec![0; 200_000]), pair.now).unwrap();
         pair.sent();
         sent += 1;
     }
@@ -209,7 +223,7 @@ fn large_messages_fill_the_window_by_their_bytes() {
 fn a_socket_that_takes_nothing_stops_the_encoding() {
     let mut pair = Pair::open();
     while pair.session.room() > 0 {
-        pair.session.send_row(row(0), message(vec![0; 1000]), pair.now).unwrap();
+        pair.session.send_rows(row(0).into(), message(vec![0; 1000]), pair.now).unwrap();
     }
     assert!(pair.session.output().len() < OUTPUT_BYTES + 1100);
     assert!(pair.session.in_flight() < usize::from(WINDOW));
@@ -221,7 +235,7 @@ fn a_socket_that_takes_nothing_stops_the_encoding() {
 fn an_oversize_row_is_given_back_and_the_rest_flows() {
     let mut pair = Pair::opened(Version::V5, limited(|answer| answer.maximum_packet_size = Some(60)));
     pair.send(1);
-    let oversize = pair.session.send_row(row(2), message(vec![b'x'; 100]), pair.now).unwrap_err();
+    let oversize = pair.session.send_rows(row(2).into(), message(vec![b'x'; 100]), pair.now).unwrap_err();
     assert_eq!(oversize.0.position, 2);
     assert!(matches!(oversize.1, CodecError::TooLarge { limit: 60, .. }), "{:?}", oversize.1);
     pair.send(3);
@@ -248,7 +262,7 @@ fn rows_go_with_qos_1_whatever_they_had() {
     let mut pair = Pair::open();
     for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
         let publish = Publish::new("t", "x", qos, true);
-        pair.session.send_row(row(0), publish, pair.now).unwrap();
+        pair.session.send_rows(row(0).into(), publish, pair.now).unwrap();
     }
     let sent = pair.published();
     assert!(sent.iter().all(|(_, publish)| publish.qos == Qos::AtLeastOnce && publish.retain));
@@ -259,10 +273,51 @@ fn nothing_is_retained_where_the_broker_does_not() {
     let mut pair = Pair::opened(Version::V5, limited(|answer| answer.retain_available = false));
     pair.session.post_word(Subject::Gateway, word("online"));
     assert_eq!(pair.session.send_words(9, pair.now), []);
-    pair.session.send_row(row(0), Publish::new("t", "x", Qos::AtLeastOnce, true), pair.now).unwrap();
+    pair.session.send_rows(row(0).into(), Publish::new("t", "x", Qos::AtLeastOnce, true), pair.now).unwrap();
     let sent = pair.published();
     assert_eq!(sent.len(), 1);
     assert!(!sent[0].1.retain);
+}
+
+// === Topic aliases ===
+
+/// Topic and number of what was sent.
+fn names(pair: &mut Pair) -> Vec<(String, Option<u16>)> {
+    let name = |(_, publish): (_, Publish)| (publish.topic.to_string(), publish.topic_alias.map(Into::into));
+    pair.published().into_iter().map(name).collect()
+}
+
+fn on(topic: &str, payload: &str) -> Publish {
+    Publish::new(topic, payload.to_owned(), Qos::AtLeastOnce, false)
+}
+
+#[test]
+fn topics_get_numbers_where_the_broker_takes_them_anew_on_each_connection() {
+    for (offered, expected) in
+        [(0, [("topic", None), ("topic", None)]), (9, [("topic", Some(1)), ("", Some(1))])]
+    {
+        for _ in 0..2 {
+            let mut pair = Pair::opened(Version::V5, limited(|answer| answer.topic_alias_maximum = offered));
+            for position in 0..2 {
+                pair.session.send_rows(row(position).into(), on("topic", "x"), pair.now).unwrap();
+            }
+            assert_eq!(names(&mut pair), expected.map(|(topic, alias)| (topic.to_owned(), alias)));
+        }
+    }
+}
+
+#[test]
+fn a_number_that_did_not_get_out_is_introduced_by_the_next_message() {
+    let mut pair = Pair::opened(
+        Version::V5,
+        limited(|answer| (answer.topic_alias_maximum, answer.maximum_packet_size) = (9, Some(30))),
+    );
+    let mut send = |payload| pair.session.send_rows(row(0).into(), on("topic", payload), pair.now).is_ok();
+    // 12 bytes of header and topic; with a number 3 more.
+    let sent = ["much too large for this broker", "just without one..", "x", "x"].map(&mut send);
+    assert_eq!(sent, [false, true, true, true]);
+    let expected = [("topic", None), ("topic", Some(1)), ("", Some(1))];
+    assert_eq!(names(&mut pair), expected.map(|(topic, alias)| (topic.to_owned(), alias)));
 }
 
 // === Acknowledgements ===
@@ -279,13 +334,13 @@ fn a_row_is_done_only_at_its_own_puback() {
     assert_eq!(pair.delivered(), [0; 0]);
     pair.ack(ids[0], Reason::NO_SUBSCRIBERS);
     assert_eq!(pair.delivered(), [1]);
-    assert_eq!(pair.session.end().iter().map(|(row, _)| row.position).collect::<Vec<_>>(), [2]);
+    assert_eq!(pair.session.end().iter().map(|(rows, _)| rows.first().position).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
 fn refusals_for_now_are_sent_again_and_refusals_for_good_are_not() {
     for (code, for_now) in
-        [(0x80, true), (0x83, true), (0x91, true), (0x97, true), (0x87, false), (0x90, false), (0x99, false)]
+        [(0x80, true), (0x83, true), (0x91, true), (0x87, false), (0x90, false), (0x99, false)]
     {
         let mut pair = Pair::open();
         pair.send(1);
@@ -295,7 +350,7 @@ fn refusals_for_now_are_sent_again_and_refusals_for_good_are_not() {
             assert_eq!(pair.outcomes, [], "{code:#x}");
             assert_eq!(pair.session.room(), 0, "{code:#x}");
             pair.pass(SECOND).unwrap();
-            assert_eq!(pair.session.take_kept(9), [row(1)], "{code:#x}");
+            assert_eq!(pair.kept(9), [row(1)], "{code:#x}");
         } else {
             assert_eq!(pair.outcomes, [Outcome::RowRefused(row(1), Reason(code))]);
             assert_eq!(pair.session.room(), usize::from(WINDOW));
@@ -304,17 +359,17 @@ fn refusals_for_now_are_sent_again_and_refusals_for_good_are_not() {
 }
 
 #[test]
-fn a_broker_over_its_quota_is_left_alone_for_longer_each_time() {
+fn a_broker_in_trouble_is_left_alone_for_longer_each_time() {
     let mut pair = Pair::open();
     let mut pauses = Vec::new();
     for _ in 0..7 {
         pair.send(1);
         let (id, _) = pair.published()[0];
-        pair.ack(id.unwrap(), Reason::QUOTA);
+        pair.ack(id.unwrap(), Reason::FAILED);
         let until = pair.session.deadline();
         pauses.push((until - pair.now).as_millis());
         pair.pass(until - pair.now).unwrap();
-        assert_eq!(pair.session.take_kept(9).len(), 1);
+        assert_eq!(pair.kept(9).len(), 1);
     }
     assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
     pair.send(1);
@@ -322,8 +377,27 @@ fn a_broker_over_its_quota_is_left_alone_for_longer_each_time() {
     pair.ack(id.unwrap(), Reason::SUCCESS);
     pair.send(2);
     let (id, _) = pair.published()[0];
-    pair.ack(id.unwrap(), Reason::QUOTA);
+    pair.ack(id.unwrap(), Reason::FAILED);
     assert_eq!((pair.session.deadline() - pair.now).as_millis(), 500);
+}
+
+#[test]
+fn a_broker_over_its_quota_says_so_once_for_all_that_it_had_and_nothing_waits() {
+    let mut pair = Pair::open();
+    (0..3).for_each(|position| pair.send(position));
+    pair.published();
+    (1..=2).for_each(|id| pair.ack(id, Reason::QUOTA));
+    assert_eq!(pair.outcomes, [Outcome::TooMuch(Reason::QUOTA)]);
+    let kept = pair.kept(9);
+    assert_eq!(kept, [row(0), row(1)]);
+    for row in kept {
+        pair.session.send_rows(row.into(), message("x"), pair.now).unwrap();
+    }
+    pair.published();
+    // Sent before the first refusal, and after it.
+    pair.ack(3, Reason::QUOTA);
+    pair.ack(4, Reason::QUOTA);
+    assert_eq!(pair.outcomes, [const { Outcome::TooMuch(Reason::QUOTA) }; 2]);
 }
 
 #[test]
@@ -335,9 +409,46 @@ fn kept_rows_come_again_in_their_order() {
         pair.ack(id, Reason::QUOTA);
     }
     pair.pass(SECOND).unwrap();
-    let positions: Vec<_> = pair.session.take_kept(2).iter().map(|row| row.position).collect();
+    let positions: Vec<_> = pair.kept(2).iter().map(|row| row.position).collect();
     assert_eq!(positions, [0, 2]);
-    assert_eq!(pair.session.take_kept(2), [row(3)]);
+    assert_eq!(pair.kept(2), [row(3)]);
+}
+
+#[test]
+fn a_refused_batch_is_sent_again_in_halves_down_to_the_row_that_is_refused() {
+    let mut pair = Pair::open();
+    let (mut to_send, mut delivered, mut refused) = (vec![rows(0..10)], Vec::new(), Vec::new());
+    while let Some(rows) = to_send.pop() {
+        let poisoned = rows.iter().any(|row| row.position == 7);
+        pair.session.send_rows(rows, message("x"), pair.now).unwrap();
+        let (id, _) = pair.published()[0];
+        pair.ack(id.unwrap(), if poisoned { Reason(0x99) } else { Reason::SUCCESS });
+        for outcome in pair.outcomes.drain(..) {
+            match outcome {
+                Outcome::Delivered(rows) => delivered.extend(rows.iter().map(|row| row.position)),
+                Outcome::RowRefused(row, _) => refused.push(row.position),
+                other => panic!("{other:?}"),
+            }
+        }
+        to_send.extend(pair.session.take_kept());
+    }
+    assert_eq!((delivered, refused), (vec![0, 1, 2, 3, 4, 5, 6, 8, 9], vec![7]));
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_sent_in_halves_and_a_row_that_is_so_given_back() {
+    let mut pair = Pair::opened(Version::V5, limited(|answer| answer.maximum_packet_size = Some(100)));
+    let payload = |rows: &Rows| "x".repeat(60 * rows.count());
+    let first = rows([1, 2]);
+    let large = payload(&first);
+    pair.session.send_rows(first, message(large), pair.now).unwrap();
+    for position in [1, 2] {
+        let half = pair.session.take_kept().unwrap();
+        assert_eq!(half, rows([position]));
+        let small = payload(&half);
+        pair.session.send_rows(half, message(small), pair.now).unwrap();
+    }
+    assert_eq!((pair.published().len(), pair.session.take_kept()), (2, None));
 }
 
 // === Words ===
@@ -379,7 +490,7 @@ fn words_and_rows_share_a_window_of_one() {
     let mut order = String::new();
     for position in 0..6 {
         pair.session.post_word(Subject::Gateway, word(&position.to_string()));
-        let share = pair.session.words_share();
+        let share = pair.session.words_share(usize::MAX);
         pair.session.send_words(share, pair.now);
         if pair.session.room() > 0 {
             pair.send(position);
@@ -448,8 +559,8 @@ fn the_goodbye_says_offline_and_disconnects() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Fill the window.
-    Fill,
+    /// Fill the window, with messages of so many rows.
+    Fill(u64),
     /// The broker acknowledges one of what it has, with this reason.
     Ack(prop::sample::Index, u8),
     /// The broker says something that we never asked for.
@@ -462,7 +573,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => Just(Step::Fill),
+        3 => (1..4_u64).prop_map(Step::Fill),
         8 => (any::<prop::sample::Index>(), prop::sample::select(vec![0, 0, 0, 0, 0x10, 0x80, 0x97, 0x87]))
             .prop_map(|(which, reason)| Step::Ack(which, reason)),
         1 => any::<u16>().prop_map(Step::Chatter),
@@ -473,13 +584,13 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The queue's side: what was handed out and is not done is handed out again after a rewind.
 #[derive(Default)]
-struct Rows {
+struct Queue {
     next: u64,
     out: BTreeSet<u64>,
     done: BTreeSet<u64>,
 }
 
-impl Rows {
+impl Queue {
     fn take(&mut self) -> u64 {
         while self.done.contains(&self.next) {
             self.next += 1;
@@ -509,26 +620,28 @@ proptest! {
     ) {
         let answer = limited(|answer| answer.receive_maximum = receive_maximum);
         let mut pair = Pair::opened(version, answer.clone());
-        let (mut rows, mut at_broker) = (Rows::default(), BTreeMap::<u16, u64>::new());
+        let (mut queue, mut at_broker) = (Queue::default(), BTreeMap::<u16, Vec<u64>>::new());
         for step in steps.into_iter().chain([Step::Cut]) {
             let mut cut = false;
             match step {
-                Step::Fill => {
+                Step::Fill(many) => {
                     let mut last = None;
                     for _ in 0..30 {
                         if pair.session.room() == 0 {
                             break;
                         }
-                        let kept = pair.session.take_kept(1).pop().map(|row| row.position);
-                        let position = kept.unwrap_or_else(|| rows.take());
-                        let publish = message(position.to_string());
-                        pair.session.send_row(row(position), publish, pair.now).unwrap();
-                        prop_assert!(last < Some(position), "order");
-                        last = Some(position);
+                        let kept = pair.session.take_kept();
+                        let rows = kept.unwrap_or_else(|| rows((0..many).map(|_| queue.take())));
+                        let positions: Vec<_> = rows.iter().map(|row| row.position).collect();
+                        prop_assert!(last < positions.first().copied(), "order");
+                        prop_assert!(positions.is_sorted());
+                        last = positions.last().copied();
+                        let publish = message(serde_json::to_vec(&positions).unwrap());
+                        pair.session.send_rows(rows, publish, pair.now).unwrap();
                     }
                     for (id, publish) in pair.published() {
-                        let position = str::from_utf8(&publish.payload).unwrap().parse().unwrap();
-                        prop_assert!(at_broker.insert(id.unwrap(), position).is_none(), "id in use");
+                        let positions = serde_json::from_slice(&publish.payload).unwrap();
+                        prop_assert!(at_broker.insert(id.unwrap(), positions).is_none(), "id in use");
                     }
                 }
                 Step::Ack(which, reason) if !at_broker.is_empty() => {
@@ -547,8 +660,10 @@ proptest! {
             }
             for outcome in pair.outcomes.drain(..) {
                 match outcome {
-                    Outcome::Delivered(row) | Outcome::RowRefused(row, _) => rows.done(row.position),
+                    Outcome::Delivered(rows) => rows.iter().for_each(|row| queue.done(row.position)),
+                    Outcome::RowRefused(row, _) => queue.done(row.position),
                     Outcome::WordRefused(..) => prop_assert!(false, "no words here"),
+                    Outcome::TooMuch(_) => {}
                 }
             }
             let window = match version {
@@ -559,13 +674,14 @@ proptest! {
             let _ = pair.sent(); // perhaps a ping
             if cut {
                 let now = pair.now;
-                let kept = pair.session.take_kept(usize::MAX);
+                let kept = pair.kept(usize::MAX);
                 let in_flight = pair.session.end();
-                let in_flight: BTreeSet<_> = in_flight.iter().map(|(row, _)| row.position).collect();
-                prop_assert_eq!(&in_flight, &at_broker.values().copied().collect());
+                let in_flight = in_flight.iter().flat_map(|(rows, _)| rows.iter().map(|row| row.position));
+                let in_flight: BTreeSet<_> = in_flight.collect();
+                prop_assert_eq!(&in_flight, &at_broker.values().flatten().copied().collect());
                 let known = in_flight.into_iter().chain(kept.iter().map(|row| row.position)).collect();
-                prop_assert_eq!(&rows.out, &known, "every row that is not done is known");
-                rows.rewind();
+                prop_assert_eq!(&queue.out, &known, "every row that is not done is known");
+                queue.rewind();
                 at_broker.clear();
                 pair = Pair::opened(version, answer.clone());
                 pair.now = pair.now.max(now);

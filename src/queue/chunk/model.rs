@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::reading::{Body, Epoch};
+use crate::reading::{Body, Epoch, Expiry, Stamp};
 
 use super::column::{Column, Slot};
 use super::number::{Number, Text};
@@ -62,6 +62,8 @@ pub(super) struct Model {
     /// Which source came after each: first after the opaque entries, then after each source.
     after: Vec<Option<usize>>,
     before: usize,
+    /// Of the last message that expires.
+    expiry: Expiry,
     epoch: u32,
     at: i64,
     step: i64,
@@ -101,6 +103,7 @@ pub(super) struct Numbers {
     pub(super) flags: [Chance; 5],
     pub(super) is_message: Chance,
     pub(super) qos: Number,
+    expiry: [Number; 3],
     pub(super) count: Number,
 }
 
@@ -129,6 +132,7 @@ impl Numbers {
         flags: [Chance::EVEN; 5],
         is_message: Chance::EVEN,
         qos: Number::NEW,
+        expiry: [Number::NEW; 3],
         count: Number::NEW,
     };
 }
@@ -146,6 +150,7 @@ impl Model {
             sources: Vec::new(),
             after: vec![None],
             before: 0,
+            expiry: Expiry { since: Stamp::this_boot(0), after_s: 0 },
             epoch: Epoch::ThisBoot.into(),
             at: 0,
             step: 0,
@@ -161,6 +166,22 @@ impl Model {
     /// Pays for an entry of `values` values.
     pub(super) fn pay(&mut self, values: usize) -> Result<(), ChunkError> {
         self.budget.take(ENTRY_BYTES.saturating_add(values.saturating_mul(VALUE_BYTES)))
+    }
+
+    /// How long a message is of use.
+    pub(super) fn expiry<C: Coder>(&mut self, coder: &mut C, expiry: Expiry) -> Result<Expiry, ChunkError> {
+        let words = |Expiry { since, after_s }: Expiry| {
+            [u32::from(since.epoch).into(), since.us.cast_unsigned(), u64::from(after_s)]
+        };
+        let (before, mut read) = (words(self.expiry), words(expiry));
+        for ((number, before), word) in self.numbers.expiry.iter_mut().zip(before).zip(&mut read) {
+            *word = number.near(coder, before, *word);
+        }
+        let [epoch, us, after_s] = read;
+        let small = |word| u32::try_from(word).map_err(|_| damaged("a message expires at no time"));
+        let since = Stamp { epoch: small(epoch)?.into(), us: us.cast_signed() };
+        self.expiry = Expiry { since, after_s: small(after_s)? };
+        Ok(self.expiry)
     }
 
     /// The source that is foreseen to be next; 0: an opaque entry; one more than there are: a new one.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::reading::{Body, Message, MessageId, Properties, Reading, Stamp, Value};
+use crate::reading::{Body, Expiry, Message, MessageId, Properties, Reading, Stamp, Value};
 
 use super::column::Kind;
 use super::model::{Model, Origin, text};
 use super::range::{Coder, Decoder};
-use super::{ChunkError, Content, damaged};
+use super::{ChunkError, Content, EXPIRES, damaged};
 
 /// Reads entries one by one.
 #[derive(Debug)]
@@ -61,8 +61,11 @@ impl<'a> Reader<'a> {
     fn message(&mut self) -> Result<Message, ChunkError> {
         let topic = self.text()?.into();
         let payload = self.piece()?.to_vec().into();
-        let qos = self.model.numbers.qos.small(&mut self.coder, 0);
-        let qos = u8::try_from(qos).map_err(|_| damaged("no such QoS"))?;
+        let word = self.model.numbers.qos.small(&mut self.coder, 0);
+        let plain = word.checked_sub(EXPIRES as u64);
+        let qos = u8::try_from(plain.unwrap_or(word)).map_err(|_| damaged("no such QoS"))?;
+        let nothing = Expiry { since: Stamp::this_boot(0), after_s: 0 };
+        let expiry = plain.map(|_| self.model.expiry(&mut self.coder, nothing)).transpose()?;
         let retain = self.flag(0);
         let is_utf8_payload = self.flag(1);
         let content_type = if self.flag(2) { Some(self.text()?.into()) } else { None };
@@ -78,7 +81,7 @@ impl<'a> Reader<'a> {
             user.push((self.text()?.into(), self.text()?.into()));
         }
         let properties = Properties { content_type, response_topic, correlation_data, is_utf8_payload, user };
-        Ok(Message { topic, payload, qos, retain, properties })
+        Ok(Message { topic, payload, qos, retain, properties, expiry })
     }
 
     fn flag(&mut self, number: usize) -> bool {

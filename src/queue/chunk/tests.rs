@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::reading::{
-    Event, EventKind, GapReason, Message, MessageId, Properties, Reading, Stamp, Uid, Value,
+    Event, EventKind, Expiry, GapReason, Message, MessageId, Properties, Reading, Stamp, Uid, Value,
 };
 
 const BOOTS: Boots = Boots { chunk: 1, this: 1 };
@@ -116,6 +116,7 @@ fn the_layout_is_as_it_is_described() {
         qos: 1,
         retain: false,
         properties: Properties::default(),
+        expiry: None,
     });
     let data = pack(&[(300, Arc::new(message))]).unwrap().data;
     assert_eq!(data[..4], *b"SGc\x03");
@@ -171,6 +172,7 @@ fn message_of(payload: &[u8]) -> Body {
         qos: 0,
         retain: false,
         properties: Properties::default(),
+        expiry: None,
     })
 }
 
@@ -298,9 +300,12 @@ fn message() -> impl Strategy<Value = Body> {
         let correlation_data = data.map(Into::into);
         Properties { content_type, response_topic, correlation_data, is_utf8_payload, user }
     });
-    (text(), bytes(), any::<u8>(), any::<bool>(), properties).prop_map(
-        |(topic, payload, qos, retain, properties)| {
-            Body::Message(Message { topic: topic.into(), payload: payload.into(), qos, retain, properties })
+    let expiry =
+        proptest::option::of((stamp(), any::<u32>()).prop_map(|(since, after_s)| Expiry { since, after_s }));
+    (text(), bytes(), any::<u8>(), any::<bool>(), properties, expiry).prop_map(
+        |(topic, payload, qos, retain, properties, expiry)| {
+            let (topic, payload) = (topic.into(), payload.into());
+            Body::Message(Message { topic, payload, qos, retain, properties, expiry })
         },
     )
 }

@@ -8,7 +8,7 @@ use crate::reading::{Body, DeviceName, Message, MessageId, Reading, Value};
 use super::column::Kind;
 use super::model::{Model, Origin, Source};
 use super::range::{Coder, Encoder};
-use super::{ChunkError, Content, damaged};
+use super::{ChunkError, Content, EXPIRES, damaged};
 
 /// Writes entries one by one.
 #[derive(Debug)]
@@ -55,10 +55,14 @@ impl Writer {
     }
 
     fn message(&mut self, message: &Message) -> Result<(), ChunkError> {
-        let Message { topic, payload, qos, retain, properties } = message;
+        let Message { topic, payload, qos, retain, properties, expiry } = message;
         self.piece(topic.as_bytes())?;
         self.piece(payload)?;
-        self.model.numbers.qos.small(&mut self.coder, usize::from(*qos));
+        let expires = if expiry.is_some() { EXPIRES } else { 0 };
+        self.model.numbers.qos.small(&mut self.coder, usize::from(*qos) + expires);
+        if let Some(expiry) = expiry {
+            self.model.expiry(&mut self.coder, *expiry)?;
+        }
         self.flag(0, *retain);
         self.flag(1, properties.is_utf8_payload);
         self.optional(2, properties.content_type.as_ref().map(|text| text.as_bytes()))?;

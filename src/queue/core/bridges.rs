@@ -62,8 +62,18 @@ impl<T> Core<T> {
     /// Bridge `index` can never deliver `position`. When the last bridge is done with it, it counts
     /// as dropped rather than delivered, even if another bridge had it acknowledged.
     pub fn refused(&mut self, index: usize, position: u64, body: &Body, now: i64) {
-        self.refused.insert(position);
-        self.gaps.add(body, GapReason::Refused, now);
+        self.give_up(index, position, body, GapReason::Refused, now);
+    }
+
+    /// Bridge `index` came to `position` when it was of no use any more. It counts as one that was
+    /// refused.
+    pub fn expired(&mut self, index: usize, position: u64, body: &Body, now: i64) {
+        self.give_up(index, position, body, GapReason::Expired, now);
+    }
+
+    fn give_up(&mut self, index: usize, position: u64, body: &Body, reason: GapReason, now: i64) {
+        self.refused.insert(position, reason);
+        self.gaps.add(body, reason, now);
         self.done(index, position, now);
     }
 
@@ -114,8 +124,10 @@ impl<T> Core<T> {
 
     /// Every bridge is done with the entry at `position`.
     pub(super) fn settle(&mut self, position: u64, counts: bool) {
-        let refused = self.refused.remove(&position);
-        let counter = if refused { &mut self.ledger.dropped.refused } else { &mut self.ledger.delivered };
+        let counter = match self.refused.remove(&position) {
+            Some(reason) => self.ledger.dropped.by_reason(reason),
+            None => &mut self.ledger.delivered,
+        };
         *counter += u64::from(counts);
     }
 }

@@ -23,8 +23,9 @@ impl<T> Core<T> {
     fn begun(&mut self, found: Found, damage: Option<Damage>, now: i64) {
         let from = self.held.base();
         self.held.move_to(found.next_position);
-        let moved = self.refused.iter().map(|position| position.saturating_sub(from) + found.next_position);
-        self.refused = moved.collect();
+        let moved = |position: u64| position.saturating_sub(from) + found.next_position;
+        let refused = std::mem::take(&mut self.refused);
+        self.refused = refused.into_iter().map(|(position, reason)| (moved(position), reason)).collect();
         self.cursors = cursors_of(&self.settings, found.cursors, found.done);
         self.deleted = Ranges::default();
         self.ledger.add(&found.ledger);

@@ -45,6 +45,7 @@ fn a_line_reads_as_documented() {
         qos: 1,
         retain: false,
         properties: Properties::default(),
+        expiry: None,
     };
     assert_eq!(
         line(&Body::Message(message)),
@@ -189,10 +190,14 @@ fn body() -> impl Strategy<Value = Body> {
                 Properties { content_type, response_topic, correlation_data, is_utf8_payload, user }
             });
     let payload = prop_oneof![any::<Vec<u8>>(), any::<String>().prop_map(String::into_bytes)];
-    let message = ("[a-z/]{1,10}", payload, 0..3u8, any::<bool>(), properties).prop_map(
-        |(topic, payload, qos, retain, properties)| {
+    let expiry = proptest::option::of((any::<i64>(), any::<u32>()).prop_map(|(us, after_s)| Expiry {
+        since: Stamp { epoch: Epoch::Wall { estimated: after_s % 2 == 0 }, us },
+        after_s,
+    }));
+    let message = ("[a-z/]{1,10}", payload, 0..3u8, any::<bool>(), properties, expiry).prop_map(
+        |(topic, payload, qos, retain, properties, expiry)| {
             let (topic, payload) = (topic.into(), payload.into());
-            Body::Message(Message { topic, payload, qos, retain, properties })
+            Body::Message(Message { topic, payload, qos, retain, properties, expiry })
         },
     );
     prop_oneof![4 => reading, 1 => event, 2 => message]

@@ -70,6 +70,7 @@ fn message(payload: Vec<u8>) -> Body {
         qos: 1,
         retain: false,
         properties: Properties::default(),
+        expiry: None,
     })
 }
 

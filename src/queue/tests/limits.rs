@@ -213,6 +213,7 @@ fn thinning_spares_events_and_messages() {
         qos: 1,
         retain: false,
         properties: Properties::default(),
+        expiry: None,
     };
     for n in 0..4000 {
         if n % 20 == 0 {

@@ -52,6 +52,7 @@ fn lost_messages_of_lan_clients_are_told_by_topic() {
             qos: 0,
             retain: false,
             properties: Properties::default(),
+            expiry: None,
         })
     };
     for topic in ["a", "b", "a"] {

@@ -4,15 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::sys::signal::Signal;
-
 use super::{PATIENCE, Process, answers, free_port, wait_for};
 
 /// A broker that is not ours.
 pub(crate) struct Cloud {
     pub(crate) port: u16,
     config: PathBuf,
-    process: Option<Process>,
+    /// `None` while it is stopped.
+    pub(crate) process: Option<Process>,
 }
 
 impl Cloud {
@@ -48,11 +47,6 @@ impl Cloud {
         if let Some(mut process) = self.process.take() {
             process.terminate();
         }
-    }
-
-    /// Signals its process: a frozen one answers nothing and closes nothing.
-    pub(crate) fn signal(&self, signal: Signal) {
-        self.process.as_ref().unwrap().signal(signal);
     }
 
     pub(crate) fn resume(&mut self) {
