@@ -185,9 +185,9 @@ fn preset(args: &Args, form: &mut Form<'_, '_>) -> Result<Option<&'static Preset
         return Ok(find(name));
     }
     let Some(terminal) = form.terminal.as_mut() else { return Ok(None) };
-    terminal.say("\nWhere the readings go:\n  0  nowhere for now, only to programs on this machine")?;
+    terminal.say("\nWhere the readings go:\n   0  nowhere for now, only to programs on this machine")?;
     for (n, preset) in (1..).zip(PRESETS) {
-        terminal.say(&format!("  {n}  {}", preset.title))?;
+        terminal.say(&format!("  {n:>2}  {}", preset.title))?;
     }
     terminal.ask("Which one", Some("0"), |text| {
         let number = text.parse::<usize>().ok();

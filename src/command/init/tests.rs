@@ -90,15 +90,17 @@ fn a_few_answers_make_a_configuration() {
         What each speaks: wire with the Serialgate library, json with one JSON object a line.
         usb-Arduino_Uno_7543-if00 (ttyACM0) [wire]: serial0 (ttyAMA0, the pins) [wire]:   Name of its device in topics [sensor-2]:   Bits per second [115200]:
         Where the readings go:
-          0  nowhere for now, only to programs on this machine
-          1  HiveMQ Cloud
-          2  EMQX Cloud, also serverless
-          3  Mosquitto on a machine of your own
-          4  RabbitMQ with its MQTT plugin
-          5  AWS IoT Core
-          6  Azure Event Grid, its MQTT broker
-          7  ThingsBoard, one device there for this gateway
-          8  Home Assistant, its Mosquitto add-on
+           0  nowhere for now, only to programs on this machine
+           1  HiveMQ Cloud
+           2  EMQX Cloud, dedicated
+           3  EMQX Cloud, serverless
+           4  Mosquitto on a machine of your own
+           5  RabbitMQ with its MQTT plugin
+           6  AWS IoT Core
+           7  Azure IoT Hub
+           8  Azure Event Grid, its MQTT broker
+           9  ThingsBoard, one device there for this gateway
+          10  Home Assistant, its Mosquitto add-on
         Which one [0]:
         Its host, as in abc123.s1.eu.hivemq.cloud:   url: `http://` is not one of mqtt, mqtts, ws and wss; write for example `mqtts://broker.example.com`, or `mqtt://192.168.1.5:1884` for a port of its own
         Its host, as in abc123.s1.eu.hivemq.cloud: User name: File for the password [secrets/hivemq]: Password (not shown; empty to write the file yourself):
@@ -177,9 +179,9 @@ fn whoever_stops_or_says_no_gets_no_file() {
     for (typed, asked) in [
         ("", "Name of this gateway"),
         ("pi\n", "Which ones"),
-        ("pi\nnone\n3\nbroker\nno\nme\n\n", "Password"),
-        ("pi\nnone\n3\nbroker\nno\nme\n\nhunter2\n", "Write this"),
-        ("pi\nnone\n3\nbroker\nno\nme\n\nhunter2\nno\n", "Write this"),
+        ("pi\nnone\nmosquitto\nbroker\nno\nme\n\n", "Password"),
+        ("pi\nnone\nmosquitto\nbroker\nno\nme\n\nhunter2\n", "Write this"),
+        ("pi\nnone\nmosquitto\nbroker\nno\nme\n\nhunter2\nno\n", "Write this"),
     ] {
         let site = Site::new();
         let ran = site.run(&[], typed);
