@@ -129,9 +129,9 @@ fn ends() -> Vec<Case> {
 /// The broker acknowledges in its own way.
 fn acks() -> Vec<Case> {
     let late = Acks::Late { first: Duration::from_millis(1500), more: Duration::from_millis(30) };
-    // Three windows of what it takes.
+    // All that it takes at once, and a few more while the bridge slows down.
     let answer = ConnAck { receive_maximum: 20, ..accepted() };
-    let over_quota = Manners { answer, acks: Acks::NotNow(Reason::QUOTA, 60), ..Manners::default() };
+    let over_quota = Manners { answer, acks: Acks::NotNow(Reason::QUOTA, 24), ..Manners::default() };
     let refuse = Acks::Refuse("-1/data".into(), Reason::NOT_AUTHORIZED);
     vec![
         Case::acks("is late, and more and more so", late, None),
