@@ -17,6 +17,7 @@ mod document;
 mod drain;
 mod idle;
 mod lines;
+mod link;
 mod live;
 mod offline;
 mod players;
@@ -58,6 +59,7 @@ enum Measure {
     Idle,
     Live,
     Drain,
+    Link,
     Offline,
 }
 
@@ -70,7 +72,9 @@ fn main() -> anyhow::Result<()> {
     let cloud_dir = scratch()?;
     let cloud = Cloud::start(cloud_dir.path())?;
     let mut document = Document::new(args.seconds)?;
-    for measure in [Measure::Start, Measure::Idle, Measure::Live, Measure::Drain, Measure::Offline] {
+    for measure in
+        [Measure::Start, Measure::Idle, Measure::Live, Measure::Drain, Measure::Link, Measure::Offline]
+    {
         if !args.only.is_empty() && !args.only.contains(&measure) {
             continue;
         }
@@ -80,6 +84,7 @@ fn main() -> anyhow::Result<()> {
             Measure::Idle => idle::measure(&cloud, args.seconds * 2),
             Measure::Live => live::measure(&cloud, args.seconds),
             Measure::Drain => drain::measure(&cloud),
+            Measure::Link => link::measure(&cloud, args.seconds),
             Measure::Offline => offline::measure(args.seconds),
         }?);
     }

@@ -113,6 +113,17 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts one in `dir`, whose bridge goes to `cloud`, with a queue that may be there already.
     pub(crate) fn start(dir: &Path, ports: &[PathBuf], format: &str, cloud: u16) -> anyhow::Result<Self> {
+        Self::bridged(dir, ports, format, cloud, "")
+    }
+
+    /// The same with more `keys` for the bridge, each behind a comma.
+    pub(crate) fn bridged(
+        dir: &Path,
+        ports: &[PathBuf],
+        format: &str,
+        cloud: u16,
+        keys: &str,
+    ) -> anyhow::Result<Self> {
         let item = |port: &PathBuf| format!("  - {{path: {}, format: {format}}}\n", port.display());
         let ports = if ports.is_empty() { " []\n".to_owned() } else { ports.iter().map(item).collect() };
         let (config, socket) = (dir.join("serialgate.yaml"), dir.join("control.sock"));
@@ -120,7 +131,7 @@ impl Gateway {
             "gateway: bench\nports:\n{ports}queue: {{path: queue.db}}\n\
              broker: {{listen: [{{address: \"127.0.0.1:{broker}\"}}]}}\n\
              control: {{socket: control.sock}}\n\
-             bridges:\n  - {{name: cloud, url: \"mqtt://127.0.0.1:{cloud}\"}}\n",
+             bridges:\n  - {{name: cloud, url: \"mqtt://127.0.0.1:{cloud}\"{keys}}}\n",
             broker = free_port()?,
         );
         fs::write(&config, text)?;
