@@ -208,17 +208,17 @@ fn secret(
     args: &Args,
     terminal: &mut Option<Terminal<'_>>,
 ) -> Result<Option<(PathBuf, String)>, Stop> {
-    let (Some(terminal), Some(Cloud { login: Login::Password { file, .. }, .. })) =
-        (terminal.as_mut(), &answers.cloud)
-    else {
+    let (Some(terminal), Some(Cloud { login, .. })) = (terminal.as_mut(), &answers.cloud) else {
         return Ok(None);
     };
+    let (Login::Password { file, .. } | Login::Sas { file, .. }) = login else { return Ok(None) };
     let path = beside(args, file);
     if path.exists() {
         terminal.say(&format!("  {} is there already and stays as it is", path.display()))?;
         return Ok(None);
     }
-    let password = terminal.hidden("Password (not shown; empty to write the file yourself)")?;
+    let what = if matches!(login, Login::Sas { .. }) { "Primary key" } else { "Password" };
+    let password = terminal.hidden(&format!("{what} (not shown; empty to write the file yourself)"))?;
     Ok((!password.is_empty()).then_some((path, password)))
 }
 
@@ -228,6 +228,7 @@ fn named(answers: &Answers, args: &Args) -> Vec<(&'static str, PathBuf)> {
     let mut files = match &cloud.login {
         Login::Anonymous => vec![],
         Login::Password { file, .. } => vec![("the password, in one line (mode 600)", file)],
+        Login::Sas { file, .. } => vec![("the primary key of the device, in one line (mode 600)", file)],
         Login::Certificate { certificate, key, .. } => {
             vec![("the client certificate", certificate), ("its private key (mode 600)", key)]
         }

@@ -33,6 +33,8 @@ pub(super) enum Forward {
     Own,
     /// The topics of one filter.
     Filter(&'static str),
+    /// Azure IoT Hub has one topic, so each of ours has an entry that puts that one in its place.
+    IotHub,
 }
 
 /// How the link is encrypted.
@@ -61,6 +63,8 @@ pub(super) enum Access {
         /// The name is the user name, too.
         as_user: bool,
     },
+    /// By a token that is made from a device's key (Azure).
+    Sas,
 }
 
 /// All of them, in the order in which they are offered.
@@ -138,6 +142,20 @@ pub(super) const PRESETS: &[Preset] = &[
             "The policy of the certificate must allow this client id and serialgate/GATEWAY/*, retained",
             "messages and the last will as well. Where port 8883 is closed: port 443, and in `tls`",
             "alpn: [x-amzn-mqtt-ca]",
+        ],
+    },
+    Preset {
+        name: "azure-iot-hub",
+        title: "Azure IoT Hub",
+        host: "HUB.azure-devices.net",
+        link: Link::Public,
+        protocol: Some("3.1.1"),
+        access: Access::Sas,
+        forward: Forward::IotHub,
+        more: &["# As many messages as a small hub takes, from all its devices together.", "rate: 100/s"],
+        about: &[
+            "It is no broker and has one topic for each of its devices: this gateway is one of them. So each topic",
+            "needs an entry in `forward`. Azure Event Grid takes the topics as they are.",
         ],
     },
     Preset {

@@ -249,6 +249,23 @@ fn login(preset: &Preset, args: &Args, form: &mut Form<'_, '_>) -> Result<Login,
             let file = password_file(preset, args, form)?;
             Ok(Login::Password { username, file })
         }
+        Access::Sas => {
+            let device = form.answer(&Question {
+                flag: "--username",
+                text: "Name of the device there",
+                given: args.username.as_deref(),
+                default: None,
+                check: &|text| {
+                    let topic = Scalar(text);
+                    in_bridge(
+                        "mqtt://x",
+                        &format!("client_id: {topic}, forward: [{{filter: a, prefix: {topic}}}]"),
+                    )
+                },
+            })?;
+            let file = password_file(preset, args, form)?;
+            Ok(Login::Sas { device, file })
+        }
         Access::Certificate { client, as_user } => {
             form.say("The certificate and its key, as PEM files; relative paths begin at the configuration's folder.")?;
             let name = form.answer(&Question {
@@ -276,9 +293,14 @@ fn login(preset: &Preset, args: &Args, form: &mut Form<'_, '_>) -> Result<Login,
 }
 
 fn password_file(preset: &Preset, args: &Args, form: &mut Form<'_, '_>) -> Result<String, Stop> {
+    let text = if preset.access == Access::Sas {
+        "File for the device's primary key"
+    } else {
+        "File for the password"
+    };
     form.answer(&Question {
         flag: "--password-file",
-        text: "File for the password",
+        text,
         given: args.password_file.as_deref(),
         default: Some(&format!("secrets/{}", preset.name)),
         check: &|text| in_bridge("mqtt://x", &format!("username: x, password: {{file: {}}}", Scalar(text))),

@@ -97,9 +97,10 @@ fn a_few_answers_make_a_configuration() {
            4  Mosquitto on a machine of your own
            5  RabbitMQ with its MQTT plugin
            6  AWS IoT Core
-           7  Azure Event Grid, its MQTT broker
-           8  ThingsBoard, one device there for this gateway
-           9  Home Assistant, its Mosquitto add-on
+           7  Azure IoT Hub
+           8  Azure Event Grid, its MQTT broker
+           9  ThingsBoard, one device there for this gateway
+          10  Home Assistant, its Mosquitto add-on
         Which one [0]:
         Its host, as in abc123.s1.eu.hivemq.cloud:   url: `http://` is not one of mqtt, mqtts, ws and wss; write for example `mqtts://broker.example.com`, or `mqtt://192.168.1.5:1884` for a port of its own
         Its host, as in abc123.s1.eu.hivemq.cloud: User name: File for the password [secrets/hivemq]: Password (not shown; empty to write the file yourself):

@@ -46,6 +46,7 @@ pub(super) enum Login {
     Anonymous,
     Password { username: String, file: String },
     Certificate { client: String, as_user: bool, certificate: String, key: String },
+    Sas { device: String, file: String },
 }
 
 const HEAD: &str = "\
@@ -139,7 +140,7 @@ fn write_bridge(text: &mut String, cloud: &Cloud, answers: &Answers) -> fmt::Res
     }
     write_login(text, cloud)?;
     preset.more.iter().try_for_each(|line| writeln!(text, "    {line}"))?;
-    write_forward(text, preset.forward, &answers.gateway)
+    write_forward(text, cloud, answers)
 }
 
 const SECRET: &str = "    # The first line of this file. Nobody but the daemon has to be able to read it.\n";
@@ -160,6 +161,13 @@ fn write_login(text: &mut String, cloud: &Cloud) -> fmt::Result {
             }
             tls.extend([("certificate", certificate), ("key", key)]);
         }
+        Login::Sas { device, file } => {
+            let host = host_of(&cloud.url);
+            let user = format!("{host}/{device}/?api-version=2021-04-12");
+            writeln!(text, "    client_id: {}\n    username: {}", Scalar(device), Scalar(&user))?;
+            writeln!(text, "{SECRET}    password:\n      sas:\n        key: {{file: {}}}", Scalar(file))?;
+            writeln!(text, "        resource: {}", Scalar(&format!("{host}/devices/{device}")))?;
+        }
     }
     if !tls.is_empty() {
         text.push_str("    tls:\n");
@@ -167,17 +175,45 @@ fn write_login(text: &mut String, cloud: &Cloud) -> fmt::Result {
     tls.into_iter().try_for_each(|(key, file)| writeln!(text, "      {key}: {}", Scalar(file)))
 }
 
-fn write_forward(text: &mut String, forward: Forward, gateway: &str) -> fmt::Result {
-    match forward {
-        Forward::Filter(filter) => {
+fn write_forward(text: &mut String, cloud: &Cloud, answers: &Answers) -> fmt::Result {
+    let gateway = &answers.gateway;
+    match (cloud.preset.forward, &cloud.login) {
+        (Forward::IotHub, Login::Sas { device, .. }) => {
+            text.push_str("    # What goes there: the topic is taken away, and the properties say what it was.\n    forward:\n");
+            let mut entry = |hash: &str, topic: &str, properties: &str| {
+                let topic = format!("serialgate/{gateway}/{topic}");
+                let there = format!("devices/{device}/messages/events/{properties}");
+                writeln!(text, "{hash}      - filter: {0}\n{hash}        strip: {0}", Scalar(&topic))?;
+                writeln!(text, "{hash}        prefix: {}", Scalar(&there))
+            };
+            let json = "&$.ct=application%2Fjson&$.ce=utf-8";
+            entry("", "status", "kind=status")?;
+            entry("", "event", &format!("kind=event{json}"))?;
+            for port in &answers.ports {
+                if let Speaks::Json { device, .. } = &port.speaks {
+                    entry("", &format!("{device}/data"), &format!("device={device}{json}"))?;
+                }
+            }
+            entry("#", "DEVICE/data", &format!("device=DEVICE{json}"))?;
+            text.write_str(
+                "    # One such entry for each device; `serialgate status` shows the names of boards.\n",
+            )
+        }
+        (Forward::Filter(filter), _) => {
             let filter = filter.replace(GATEWAY, gateway);
             writeln!(text, "    # What goes there.\n    forward:\n      - {}", Scalar(&filter))
         }
-        Forward::Own => {
+        (Forward::Own | Forward::IotHub, _) => {
             text.push_str("    # What goes there: all of the gateway's own topics except `state`, unless `forward` says\n");
             text.write_str("    # otherwise, as in forward: [\"serialgate/#\", \"sensors/#\"]\n")
         }
     }
+}
+
+/// The host of `url`, without scheme, port and path.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split([':', '/', '?']).next().unwrap_or(rest)
 }
 
 /// The url of a broker at `host`, which may be a whole url.
@@ -251,6 +287,7 @@ mod tests {
             Access::Certificate { as_user, .. } => {
                 Login::Certificate { client: text.to_owned(), as_user, certificate: file(), key: file() }
             }
+            Access::Sas => Login::Sas { device: in_topic(text), file: file() },
         };
         let json = Speaks::Json { device: "0123".into(), baud: 9600 };
         Answers {
@@ -268,6 +305,11 @@ mod tests {
                 ca: Some(file()),
             }),
         }
+    }
+
+    /// A device of IoT Hub stands in a topic.
+    fn in_topic(text: &str) -> String {
+        text.replace(['+', '#'], "_")
     }
 
     /// A `[` would have to be a right pattern.
@@ -299,6 +341,15 @@ mod tests {
                 assert_eq!(bridge.username.is_some(), as_user);
                 let own = Identity { certificate: file.clone(), key: file };
                 assert_eq!(bridge.endpoint.tls.identity, Some(own));
+            }
+            Access::Sas => {
+                let device = in_topic(text);
+                assert_eq!(bridge.client_id, Some(device.clone()));
+                let user = format!("broker.example.com/{device}/?api-version=2021-04-12");
+                assert_eq!(bridge.username, Some(user));
+                let Some(Password::Sas(sas)) = &bridge.password else { panic!("{:?}", bridge.password) };
+                assert_eq!(sas.key, Secret::File(file));
+                assert_eq!(sas.resource, format!("broker.example.com/devices/{device}"));
             }
         }
     }
