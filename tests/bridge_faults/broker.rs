@@ -116,6 +116,8 @@ struct Link {
     messages: usize,
     readings: usize,
     answered: usize,
+    /// Something was taken that it will not acknowledge.
+    withholds: bool,
     quiet_since: Instant,
 }
 
@@ -140,6 +142,7 @@ impl Link {
             messages: 0,
             readings: 0,
             answered: 0,
+            withholds: false,
             quiet_since: Instant::now(),
         };
         // Whatever ends it, the script says what comes next.
@@ -180,6 +183,12 @@ impl Link {
                 },
                 () = sleep_until(due.unwrap_or_else(|| Instant::now() + FOREVER)), if due.is_some() => {}
                 () = sleep_until(quiet), if !self.held.is_empty() => self.release(),
+                // A bridge that sends one message at a time waits for the answer to that.
+                () = sleep_until(quiet), if self.withholds => {
+                    if let Some(end) = self.manners.end.take() {
+                        return self.end(&end.how).await;
+                    }
+                }
             }
             self.answer_due(false).await?;
         }
@@ -205,9 +214,9 @@ impl Link {
         let most = &mut seen.most_in_flight[self.number];
         *most = (*most).max(self.messages - self.answered);
         drop(seen);
-        let withheld =
+        self.withholds =
             self.manners.end.as_ref().is_some_and(|end| self.readings + end.unacknowledged > end.after);
-        if !withheld {
+        if !self.withholds {
             self.schedule(Ack { id, reason });
         }
         None

@@ -146,7 +146,10 @@ fn acks() -> Vec<Case> {
             )
         },
         Case::of("is over its quota for a while", over_quota, None),
-        Case { refuses: Refuses::Device, ..Case::acks("allows all topics but one", refuse, None) },
+        Case {
+            refuses: Refuses::Device,
+            ..Case::acks("allows all topics but one", refuse, Some("does not allow publishing on"))
+        },
     ]
 }
 
