@@ -49,7 +49,7 @@ fn millis(rng: &mut Rng, range: std::ops::Range<u64>) -> Duration {
 /// no further looks for a message that the broker does not like, which takes its time and is not the
 /// matter here.
 fn bad_manners(number: usize, rng: &mut Rng) -> Manners {
-    let progress = number % 3 == 0;
+    let progress = number.is_multiple_of(3);
     if !progress && rng.u8(0..8) == 0 {
         let reason = [Reason::BUSY, Reason::BAD_LOGIN, Reason(0x88), Reason::QUOTA][rng.usize(0..4)];
         return Manners { answer: ConnAck::new(reason, false), ..Manners::default() };
