@@ -1,15 +1,16 @@
 //! A link from here to another broker: takes rows from the queue and brings them to the cloud.
 //!
 //! ```text
-//! queue ──Outlet──> Bridge ──Session──> TCP ──> cloud broker
-//!   ^                 │ ^                          │
-//!   └──done, rewind───┘ └────────PUBACK────────────┘
+//!         ┌─ refusals, quarantine, suspect: what the cloud does not take
+//! queue ──Outlet──> feed ──Session──> link ──transport──> cloud broker
+//!   ^    batch, pace │ ^                                     │
+//!   └──done, rewind──┘ └─────────PUBACK, PUBCOMP─────────────┤
+//! local broker <── receive, hold <──Session── commands ──────┘
 //! ```
-//! One task per bridge, and three states: connecting, connected, waiting to try again. Each
-//! connection begins with a clean session and knows nothing of the one before: what is to be sent
-//! is in the queue, and a row leaves it only at its own PUBACK. After a cut the queue hands out
-//! again what was not acknowledged, so the price of a cut is at most one window of duplicates,
-//! which bear the same ids.
+//! One task per bridge, and three states: connecting, connected, waiting to try again. What is to be
+//! sent is in the queue, and a row leaves it only at its own PUBACK or PUBCOMP. After a cut it is sent
+//! again, so the price of a cut is at most one window of duplicates, which bear the same ids; QoS 2
+//! has none where the cloud kept the session (`carry`, `resume`).
 //!
 //! Besides rows a bridge brings the retained words of the [`Bulletin`] (`status`, `meta` and, if
 //! wanted, `state`): all of them after each connect, then changes. The gateway's own `status` goes
