@@ -8,7 +8,7 @@ PROGRAM = target/release/serialgate
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench build run fmt lint
+.PHONY: help setup demo test bench interop build run fmt lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ bench: ## Measure latency, CPU, memory, writes to flash (as root); ten minutes; 
 	scripts/setup test
 	$(CARGO) bench --locked --bench live -- --write docs/benchmarks.md
 	$(CARGO) bench --locked --bench flash -- --write docs/benchmarks.md
+
+interop: ## Try the bridge with nine brokers that are not ours; some minutes; writes docs/interop.md
+	scripts/interop
+	$(CARGO) test --locked --test interop -- --write docs/interop.md
 
 fmt: ## Format all code
 	$(CARGO) fmt --all

@@ -156,11 +156,13 @@ impl<T> Outgoing<T> {
         Ok(id)
     }
 
-    /// A PUBACK, whatever its reason: the message, or `None` if no QoS 1 message has that id.
+    /// A PUBACK, whatever its reason: the message, or `None` if no message with that id waits for one.
+    /// It ends a message of QoS 2 as well: that is how a broker answers that knows only QoS 1 and cannot
+    /// say so (`RabbitMQ` 3.10 over 3.1.1).
     pub fn puback(&mut self, id: PacketId) -> Option<T> {
         match self.flight(id)? {
-            Flight::Sent(_) => self.forget(id),
-            Flight::SentOnce(_) | Flight::Released => None,
+            Flight::Sent(_) | Flight::SentOnce(_) => self.forget(id),
+            Flight::Released => None,
         }
     }
 

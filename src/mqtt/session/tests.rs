@@ -47,12 +47,19 @@ fn acknowledgements_may_come_in_any_order() {
 fn unknown_and_mismatched_acknowledgements_change_nothing() {
     let mut outgoing = under_way(10, 1);
     assert_eq!(outgoing.puback(id(9)), None);
-    assert_eq!(outgoing.puback(id(1)), None, "PUBACK for QoS 2");
     assert!(!outgoing.pubcomp(id(1)), "PUBCOMP before PUBREC");
     assert_eq!(outgoing.pubrec(Ack::ok(id(9))), Recorded::Unknown);
     let once = outgoing.send(7, Qos::AtLeastOnce).unwrap();
     assert_eq!(outgoing.pubrec(Ack::ok(once)), Recorded::Unknown, "PUBREC for QoS 1");
     assert_eq!(outgoing.drain(), [0, 7]);
+}
+
+#[test]
+fn a_peer_that_knows_only_qos_1_ends_qos_2_with_puback() {
+    let mut outgoing = under_way(10, 2);
+    assert_eq!(outgoing.puback(id(1)), Some(0));
+    assert_eq!(outgoing.pubrec(Ack::ok(id(2))), Recorded::Released(Some(1)));
+    assert_eq!(outgoing.puback(id(2)), None, "it is the PUBCOMP that is missing");
 }
 
 #[test]
