@@ -56,6 +56,7 @@ pub(crate) struct Running {
     transports: &'static [Transport],
     path: &'static str,
     max_qos: usize,
+    log: PathBuf,
     process: Process,
 }
 
@@ -105,6 +106,13 @@ impl Ports {
 }
 
 impl Running {
+    /// What a broker in Rust says when a thread of it dies.
+    pub(crate) fn panic(&self) -> Option<String> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let line = log.lines().find(|line| line.contains("panicked at"))?;
+        Some(format!("its {}", line.trim_end_matches(':')))
+    }
+
     /// Every version over plain MQTT, and the newest over all other transports.
     pub(crate) fn cases(&self) -> Vec<Case> {
         let newest = *self.versions.last().unwrap();
@@ -152,8 +160,8 @@ impl Kind {
 
     fn max_qos(self) -> usize {
         match self {
-            // It takes QoS 2 for QoS 1, and PUBREL for nothing at all.
-            Self::RabbitMq => 1,
+            // The first takes QoS 2 for QoS 1 and does not answer PUBREL, the other answers nothing.
+            Self::RabbitMq | Self::Mosca => 1,
             _ => 2,
         }
     }
@@ -178,7 +186,16 @@ impl Kind {
             answers(ports.tcp) && recipe.transports.iter().all(|transport| answers(ports.of(*transport)))
         });
         let Recipe { version, versions, transports, path, .. } = recipe;
-        Running { version, ports, versions, transports, path, max_qos: self.max_qos(), process }
+        Running {
+            version,
+            ports,
+            versions,
+            transports,
+            path,
+            max_qos: self.max_qos(),
+            log: folder.join("broker.log"),
+            process,
+        }
     }
 }
 

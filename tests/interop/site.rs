@@ -9,6 +9,9 @@ use crate::certificates::Certificates;
 use crate::support::{Gateway, Log, PATIENCE, free_port, wait_for};
 use crate::trials::{Case, Transport, attempt};
 
+/// The broker has this long to acknowledge what `mosquitto_pub` says.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(20);
+
 pub(crate) struct Site {
     gateway: Gateway,
     here: u16,
@@ -125,7 +128,19 @@ pub(crate) fn publish(port: u16, topic: &str, qos: usize, payloads: &[String]) {
         writeln!(input, "{payload}").unwrap();
     }
     drop(input);
-    assert!(child.wait().unwrap().success(), "{topic}: not published");
+    let mut ended = None;
+    let answered = attempt(|| {
+        wait_for("the end of mosquitto_pub", PUBLISHED_WITHIN, || {
+            ended = child.try_wait().unwrap();
+            ended.is_some()
+        });
+    });
+    if answered.is_err() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("mosquitto_pub gets no answer to QoS {qos}");
+    }
+    assert!(ended.unwrap().success(), "{topic}: not published");
 }
 
 fn config(folder: &Path, case: &Case, (here, port): (u16, u16), certificates: &Certificates) -> String {

@@ -32,10 +32,14 @@ pub(crate) struct Result {
     /// By QoS.
     pub(crate) up: [Option<Lost>; 3],
     pub(crate) down: [Option<Lost>; 3],
+    /// From `mosquitto_pub` to `mosquitto_sub` over the broker alone.
+    pub(crate) control: [Option<Lost>; 3],
     pub(crate) under_load: Option<Lost>,
     pub(crate) resumed: Option<Lost>,
     pub(crate) will: bool,
     pub(crate) works: bool,
+    /// The broker fails with nothing of ours in between: it panics, or leaves `mosquitto_pub` without an answer.
+    pub(crate) broker_fails: bool,
     pub(crate) notes: Vec<String>,
 }
 
@@ -44,18 +48,27 @@ impl Result {
         self.notes.push(note.into());
     }
 
-    /// Nothing of QoS 1 and, where the broker has it, 2 is missing. QoS 0 may be, by its nature.
+    /// Nothing of QoS 1 and, where the broker has it, 2 is missing, unless the broker loses such messages
+    /// with nothing of ours in between. QoS 0 may be lost, by its nature.
     pub(crate) fn judge(&mut self, max_qos: usize) {
         let whole = |lost: &Option<Lost>| lost.is_some_and(Lost::is_whole);
-        let promised = self.up[1..=max_qos]
-            .iter()
-            .chain(&self.down[1..=max_qos])
-            .chain([&self.under_load, &self.resumed]);
-        self.works = self.connects && promised.into_iter().all(whole) && self.will;
+        self.works = self.connects && whole(&self.under_load) && whole(&self.resumed) && self.will;
+        for qos in 1..=max_qos {
+            if let Some(control) = self.control[qos].filter(|control| !control.is_whole()) {
+                let Lost { arrived, sent, .. } = control;
+                self.note(format!("of QoS {qos} the broker by itself delivers {arrived} of {sent}"));
+            } else {
+                self.works &= whole(&self.up[qos]) && whole(&self.down[qos]);
+            }
+        }
     }
 
     pub(crate) fn words(&self) -> String {
-        let result = if self.works { "works" } else { "**fails**" };
+        let result = match (self.works, self.broker_fails) {
+            (true, _) => "works",
+            (false, true) => "the broker fails",
+            (false, false) => "**fails**",
+        };
         let notes = self.notes.iter().map(|note| note.replace('|', "/"));
         [result.to_owned()].into_iter().chain(notes).collect::<Vec<_>>().join("; ")
     }

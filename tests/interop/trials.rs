@@ -22,6 +22,8 @@ const CUTS: usize = 10;
 const COMMANDS: usize = 20;
 /// Messages have this long to arrive.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(30);
+/// And this long to arrive at others, once they have arrived at one.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 /// A bridge has this long to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
@@ -116,12 +118,24 @@ pub(crate) fn run(case: &Case, folder: &Path, certificates: &Certificates) -> Re
     }
     result.connects = true;
     for qos in 0..=case.max_qos {
-        result.up[qos] = Some(up(&site, qos));
+        let arrived = attempt(|| up(&site, qos));
+        result.up[qos] = arrived.map_err(|error| result.note(error)).ok();
     }
     for qos in 0..=case.max_qos {
-        result.down[qos] = Some(down(&site, qos));
+        match attempt(|| down(&site, qos)) {
+            Ok((arrived, control)) => {
+                result.down[qos] = Some(arrived);
+                result.control[qos] = Some(control);
+            }
+            Err(error) => {
+                // It is published at the broker itself.
+                result.broker_fails = true;
+                result.note(error);
+            }
+        }
     }
-    result.under_load = Some(under_load(&site, &proxy));
+    let arrived = attempt(|| under_load(&site, &proxy));
+    result.under_load = arrived.map_err(|error| result.note(error)).ok();
     match attempt(|| resume(&mut site, &proxy)) {
         Ok(arrived) => result.resumed = Some(Lost { sent: COMMANDS, arrived, copies: 0 }),
         Err(error) => result.note(error),
@@ -153,12 +167,14 @@ fn up(site: &Site, qos: usize) -> Lost {
     compare(&sent, &site.there(&topic))
 }
 
-fn down(site: &Site, qos: usize) -> Lost {
+/// What arrived here; and, for comparison, at somebody who is connected to the broker itself.
+fn down(site: &Site, qos: usize) -> (Lost, Lost) {
     let topic = format!("down/{qos}/plain");
     let sent = numbers(MESSAGES);
     publish(site.port_there(), &topic, qos, &sent);
     site.wait_here(&topic, MESSAGES, ARRIVE_WITHIN);
-    compare(&sent, &site.here(&topic))
+    site.wait_there(&topic, MESSAGES, SETTLES_WITHIN);
+    (compare(&sent, &site.here(&topic)), compare(&sent, &site.there(&topic)))
 }
 
 /// The link is cut again and again while messages of QoS 1 come in.
