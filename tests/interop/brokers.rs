@@ -56,6 +56,7 @@ pub(crate) struct Running {
     transports: &'static [Transport],
     path: &'static str,
     max_qos: usize,
+    keeps_sessions: bool,
     log: PathBuf,
     process: Process,
 }
@@ -110,7 +111,10 @@ impl Running {
     pub(crate) fn panic(&self) -> Option<String> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let line = log.lines().find(|line| line.contains("panicked at"))?;
-        Some(format!("its {}", line.trim_end_matches(':')))
+        // Where the registry's sources lie on this machine says nothing.
+        let (who, place) = line.split_once("panicked at")?;
+        let place = place.rsplit_once("/src/").map_or(place, |(_, file)| file);
+        Some(format!("its {who}panicked at {}", place.trim().trim_end_matches(':')))
     }
 
     /// Every version over plain MQTT, and the newest over all other transports.
@@ -129,6 +133,7 @@ impl Running {
             plain: self.ports.tcp,
             path: self.path,
             max_qos: self.max_qos,
+            keeps_sessions: self.keeps_sessions,
         };
         plain.chain(others).map(case).collect()
     }
@@ -193,6 +198,7 @@ impl Kind {
             transports,
             path,
             max_qos: self.max_qos(),
+            keeps_sessions: self != Self::Amqtt,
             log: folder.join("broker.log"),
             process,
         }

@@ -50,9 +50,13 @@ impl Result {
 
     /// Nothing of QoS 1 and, where the broker has it, 2 is missing, unless the broker loses such messages
     /// with nothing of ours in between. QoS 0 may be lost, by its nature.
-    pub(crate) fn judge(&mut self, max_qos: usize) {
+    pub(crate) fn judge(&mut self, max_qos: usize, keeps_sessions: bool) {
         let whole = |lost: &Option<Lost>| lost.is_some_and(Lost::is_whole);
-        self.works = self.connects && whole(&self.under_load) && whole(&self.resumed) && self.will;
+        let resumed = whole(&self.resumed) || !keeps_sessions;
+        self.works = self.connects && whole(&self.under_load) && resumed && self.will;
+        if !keeps_sessions {
+            self.note("the broker keeps no sessions");
+        }
         for qos in 1..=max_qos {
             if let Some(control) = self.control[qos].filter(|control| !control.is_whole()) {
                 let Lost { arrived, sent, .. } = control;

@@ -88,6 +88,8 @@ pub(crate) struct Case {
     pub(crate) path: &'static str,
     /// The highest QoS that its manual promises.
     pub(crate) max_qos: usize,
+    /// Whether it keeps anything for `mosquitto_sub -c` while that is away.
+    pub(crate) keeps_sessions: bool,
 }
 
 /// Does `what`; a panic's words are the error.
@@ -144,7 +146,7 @@ pub(crate) fn run(case: &Case, folder: &Path, certificates: &Certificates) -> Re
         Ok(came) => result.will = came,
         Err(error) => result.note(error),
     }
-    result.judge(case.max_qos);
+    result.judge(case.max_qos, case.keeps_sessions);
     result
 }
 
