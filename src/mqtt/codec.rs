@@ -169,6 +169,11 @@ impl Codec {
             Wire::Unknown => return Err(CodecError::Protocol("no CONNECT yet")),
             Wire::V3(codec) => {
                 checks::v3(&header, body)?;
+                if self.side == Side::Client
+                    && let Some(counts) = checks::v3_ack_bytes(&header, body)
+                {
+                    shorten(bytes, &header, counts);
+                }
                 let Some((packet, _)) = codec.decode(bytes)? else { return Ok(None) };
                 v3::decoded(packet)?
             }
@@ -232,6 +237,17 @@ impl Codec {
         self.wire = Wire::new(version);
         result
     }
+}
+
+/// Takes what stands behind the first `counts` bytes of the first packet's body out of `bytes`. The
+/// packet's length is one byte.
+fn shorten(bytes: &mut BytesMut, header: &checks::Header, counts: usize) {
+    let rest = bytes.split_off(header.total);
+    bytes.truncate(header.body + counts);
+    if let (Some(length), Ok(counts)) = (bytes.get_mut(1), u8::try_from(counts)) {
+        *length = counts;
+    }
+    bytes.unsplit(rest);
 }
 
 impl From<DecodeError> for CodecError {

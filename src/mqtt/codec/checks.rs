@@ -8,7 +8,10 @@ use crate::topic;
 const CONNECT: u8 = 1;
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
+const PUBACK: u8 = 4;
+const PUBREC: u8 = 5;
 const PUBREL: u8 = 6;
+const PUBCOMP: u8 = 7;
 const SUBSCRIBE: u8 = 8;
 const SUBACK: u8 = 9;
 const UNSUBSCRIBE: u8 = 10;
@@ -105,6 +108,20 @@ pub(super) fn v3(header: &Header, body: &[u8]) -> Result<(), CodecError> {
         PINGREQ | PINGRESP | DISCONNECT => check_empty(body),
         _ => Ok(()),
     }
+}
+
+/// How much of an acknowledgement from a 3.1.1 server counts, in bytes of its body; `None` for all. Some
+/// servers put a reason code behind the packet id, as 5.0 has it (mqtt5 0.49). One that says no is left
+/// to be refused: 3.1.1 knows no such answer, and it must not pass for a yes.
+pub(super) fn v3_ack_bytes(header: &Header, body: &[u8]) -> Option<usize> {
+    const PACKET_ID_BYTES: usize = 2;
+    let is_no = body.get(PACKET_ID_BYTES).is_some_and(|reason| *reason >= 0x80);
+    let counts = match header.kind() {
+        PUBACK | PUBREC => !is_no,
+        PUBREL | PUBCOMP => true,
+        _ => false,
+    };
+    (counts && body.len() > PACKET_ID_BYTES && body.len() < 128).then_some(PACKET_ID_BYTES)
 }
 
 /// Checks the body of a 5.0 packet. For a CONNECT, tells whether it asks for a clean start and sets

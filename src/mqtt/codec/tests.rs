@@ -551,3 +551,17 @@ fn nothing_decoded_holds_on_to_the_read_buffer() {
     assert!(kept.is_some());
     assert!(read.try_reclaim(4096), "the buffer's memory is ours again");
 }
+
+/// As mqtt5 0.49 does: acknowledgements over 3.1.1 in the form of 5.0.
+#[test]
+fn a_server_of_3_1_1_may_put_a_reason_behind_an_acknowledgement_unless_it_says_no() {
+    let id = PacketId::new(7).unwrap();
+    let mut codec = Codec::client(Version::V3, 1000);
+    let mut bytes = BytesMut::from(&b"\x70\x04\x00\x07\x92\x00\x40\x03\x00\x07\x10\xd0\x00"[..]);
+    assert_eq!(codec.decode(&mut bytes).unwrap(), Some(Packet::PubComp(Ack::ok(id))));
+    assert_eq!(codec.decode(&mut bytes).unwrap(), Some(Packet::PubAck(Ack::ok(id))));
+    assert_eq!(codec.decode(&mut bytes).unwrap(), Some(Packet::PingResp));
+    assert!(bytes.is_empty());
+    let mut bytes = BytesMut::from(&b"\x40\x03\x00\x07\x87"[..]);
+    assert!(codec.decode(&mut bytes).is_err(), "a refusal is no acknowledgement");
+}
