@@ -26,6 +26,7 @@ mod holder;
 mod intake;
 mod listener;
 mod message;
+mod remote;
 mod retained;
 mod routing;
 mod session;

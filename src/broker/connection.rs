@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Broker;
 use super::client::{Client, refuse};
 use super::end::End;
+use super::remote::Remote;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{Connect, Packet, Reason, Version};
 
@@ -39,7 +40,7 @@ const KEEP_BYTES: usize = 2 * WRITE_BYTES;
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Serves one client, from its first byte to its last.
-pub(super) async fn run<R, W>(broker: Broker, reader: R, writer: W, stop: CancellationToken)
+pub(super) async fn run<R, W>(broker: Broker, reader: R, writer: W, remote: Remote, stop: CancellationToken)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -68,7 +69,7 @@ where
             return link.close().await;
         }
     };
-    tracing::debug!(client = ?client_id, ?version, "client connected");
+    tracing::debug!(client = ?client_id, ?version, remote = %remote.address, "client connected");
     let end = link.serve(&broker, &mut client, &wake, &stop).await;
     tracing::debug!(client = ?client_id, reason = %end, "client disconnected");
     client.leave(&end, &mut link.output);

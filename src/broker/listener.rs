@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::remote::Remote;
 use super::{Broker, connection, holder};
 
 /// How long to wait before trying again to bind an address.
@@ -142,7 +143,7 @@ fn start(
     connections.spawn(async move {
         let _permit = permit;
         let (reader, writer) = stream.into_split();
-        connection::run(broker, reader, writer, stop).await;
+        connection::run(broker, reader, writer, Remote::at(peer.ip()), stop).await;
     });
 }
 

@@ -7,6 +7,7 @@ mod limits;
 mod listening;
 mod sessions;
 
+use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::remote::Remote;
 use super::{Broker, Limits, NoIntake, connection};
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{
@@ -103,7 +105,13 @@ impl Peer {
     fn open_until(broker: &Broker, version: Version, stop: CancellationToken, buffer: usize) -> Self {
         let (ours, theirs) = tokio::io::duplex(buffer);
         let (reader, writer) = tokio::io::split(theirs);
-        tokio::spawn(connection::run(broker.clone(), reader, writer, stop));
+        tokio::spawn(connection::run(
+            broker.clone(),
+            reader,
+            writer,
+            Remote::at(Ipv4Addr::LOCALHOST.into()),
+            stop,
+        ));
         Self { io: ours, codec: Codec::client(version, 1 << 24), input: BytesMut::new(), next_id: 1 }
     }
 

@@ -79,6 +79,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("broker::end", Layer::Pure),
     ("broker::filter", Layer::Pure),
     ("broker::message", Layer::Pure),
+    ("broker::remote", Layer::Pure),
     ("broker::retained", Layer::Pure),
     ("broker::routing", Layer::Pure),
     ("broker::session", Layer::Pure),
