@@ -25,6 +25,7 @@ mod filter;
 mod holder;
 mod intake;
 mod listener;
+mod losses;
 mod message;
 mod remote;
 mod retained;
@@ -49,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 use crate::mqtt::packet::{Connect, Publish, Reason};
 use crate::queue::{Full, Ticket};
 use crate::status;
+use losses::Loss;
 use state::{Attached, Farewell, Place, State};
 
 /// What the broker allows. What goes over a limit is refused, or dropped and counted.
@@ -215,7 +217,7 @@ impl Broker {
         let taken = self.0.intake.offer(&will);
         let mut state = self.lock();
         if taken.is_err() {
-            state.count_dropped();
+            state.count_lost(Loss::Will);
         }
         state.publish(will, Some(session), now);
     }
