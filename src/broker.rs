@@ -183,10 +183,15 @@ impl Broker {
         }
     }
 
-    /// A client connects.
-    fn enter(&self, connect: &Connect, wake: Arc<Notify>) -> Result<Attached, Reason> {
+    /// A client of the user `owner` connects; `None` is an anonymous one.
+    fn enter(
+        &self,
+        connect: &Connect,
+        owner: Option<&Arc<str>>,
+        wake: Arc<Notify>,
+    ) -> Result<Attached, Reason> {
         let now = now();
-        let mut attached = self.lock().attach(connect, wake, now)?;
+        let mut attached = self.lock().attach(connect, owner, wake, now)?;
         if let Some(will) = attached.will.take() {
             self.publish_will(will, attached.place.session, now);
         }

@@ -51,6 +51,8 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Entry {
     client_id: Arc<str>,
+    /// The user who made it, and the only one who gets it again; `None` for anonymous clients.
+    owner: Option<Arc<str>>,
     session: Session,
     acks: Acks,
     presence: Presence,

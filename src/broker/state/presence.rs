@@ -64,18 +64,24 @@ pub(in crate::broker) struct Farewell {
 }
 
 impl State {
-    /// A client connects: gives it its session, or a new one. `wake` is told when there is
-    /// something for it to do.
+    /// A client of the user `owner` connects: gives it its session, or a new one. `wake` is told
+    /// when there is something for it to do.
     ///
     /// # Errors
-    /// There are too many sessions.
+    /// There are too many sessions, or this one is another user's, whom we neither disturb nor let
+    /// be read.
     pub(in crate::broker) fn attach(
         &mut self,
         connect: &Connect,
+        owner: Option<&Arc<str>>,
         wake: Arc<Notify>,
         now: Instant,
     ) -> Result<Attached, Reason> {
         let known = self.by_client.get(&connect.client_id).copied();
+        let present = known.and_then(|key| self.sessions.get(&key));
+        if present.is_some_and(|entry| entry.owner.as_ref() != owner) {
+            return Err(Reason::CLIENT_ID);
+        }
         let (resumed, will) = match known {
             Some(key) => self.vacate(key, connect.clean_start),
             None => (None, None),
@@ -93,6 +99,7 @@ impl State {
         };
         let entry = self.sessions.entry(key).or_insert_with(|| Entry {
             client_id: Arc::clone(&connect.client_id),
+            owner: owner.cloned(),
             session: Session::new(),
             acks: Acks::default(),
             presence: Presence::Offline { since: now, ends: None, will: None },
