@@ -17,5 +17,6 @@ mod qos;
 mod session;
 mod site;
 mod subscribe;
+mod table;
 mod topics;
 mod will;
