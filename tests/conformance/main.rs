@@ -11,6 +11,7 @@ mod flow;
 mod format;
 mod heard;
 mod packet;
+mod paho;
 mod properties;
 mod publish;
 mod qos;
