@@ -35,6 +35,7 @@ mod state;
 mod tests;
 mod trie;
 
+pub use crate::config::Limits;
 pub use intake::{Intake, NoIntake};
 pub use listener::Listen;
 
@@ -51,59 +52,12 @@ use crate::queue::{Full, Ticket};
 use crate::status;
 use state::{Attached, Farewell, Place, State};
 
-/// What the broker allows. What goes over a limit is refused, or dropped and counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at a time.
-    pub connections: usize,
-    /// Sessions, connected or not. Beyond them the one that was offline for longest is forgotten.
-    pub sessions: usize,
-    /// Subscriptions of one session.
-    pub subscriptions: usize,
-    /// Bytes of the largest packet that is taken.
-    pub packet_bytes: u32,
-    /// Messages that wait for one client.
-    pub queue_messages: usize,
-    /// Bytes that wait for one client.
-    pub queue_bytes: usize,
-    /// Bytes that wait for all clients together.
-    pub all_queues_bytes: usize,
-    /// Messages under way to one client, unacknowledged.
-    pub in_flight: u16,
-    /// Messages under way from one client, unacknowledged.
-    pub receive_maximum: u16,
-    /// Retained messages.
-    pub retained_messages: usize,
-    /// Bytes of retained messages.
-    pub retained_bytes: usize,
-}
-
-impl Default for Limits {
-    /// Enough for a few hundred clients on a machine with 512 MiB.
-    fn default() -> Self {
-        const MIB: usize = 1 << 20;
-        Self {
-            connections: 500,
-            sessions: 2000,
-            subscriptions: 1000,
-            packet_bytes: 1 << 20,
-            queue_messages: 10_000,
-            queue_bytes: 4 * MIB,
-            all_queues_bytes: 32 * MIB,
-            in_flight: 100,
-            receive_maximum: 256,
-            retained_messages: 10_000,
-            retained_bytes: 16 * MIB,
-        }
-    }
-}
-
 /// The broker. Cheap to clone; all clones are the same broker.
 #[derive(Clone)]
 pub struct Broker(Arc<Inner>);
 
 struct Inner {
-    limits: Limits,
+    limits: Mutex<Limits>,
     intake: Box<dyn Intake>,
     connections: Arc<Semaphore>,
     state: Mutex<State>,
@@ -113,7 +67,7 @@ struct Inner {
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broker").field("limits", &self.0.limits).finish_non_exhaustive()
+        f.debug_struct("Broker").field("limits", &self.limits()).finish_non_exhaustive()
     }
 }
 
@@ -122,7 +76,7 @@ impl Broker {
     #[must_use]
     pub fn new(limits: Limits, intake: impl Intake + 'static) -> Self {
         Self(Arc::new(Inner {
-            limits,
+            limits: Mutex::new(limits),
             intake: Box::new(intake),
             connections: Arc::new(Semaphore::new(limits.connections)),
             state: Mutex::new(State::new(limits)),
@@ -220,8 +174,9 @@ impl Broker {
         state.publish(will, Some(session), now);
     }
 
-    fn limits(&self) -> &Limits {
-        &self.0.limits
+    /// The limits as of now: a reload changes them.
+    fn limits(&self) -> Limits {
+        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
