@@ -25,6 +25,7 @@ mod filter;
 mod holder;
 mod intake;
 mod listener;
+mod losses;
 mod message;
 mod remote;
 mod retained;
@@ -50,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 use crate::mqtt::packet::{Connect, Publish, Reason};
 use crate::queue::{Full, Ticket};
 use crate::status;
+use losses::Loss;
 use state::{Attached, Farewell, Place, State};
 
 /// The broker. Cheap to clone; all clones are the same broker.
@@ -135,10 +137,15 @@ impl Broker {
         }
     }
 
-    /// A client connects.
-    fn enter(&self, connect: &Connect, wake: Arc<Notify>) -> Result<Attached, Reason> {
+    /// A client of the user `owner` connects; `None` is an anonymous one.
+    fn enter(
+        &self,
+        connect: &Connect,
+        owner: Option<&Arc<str>>,
+        wake: Arc<Notify>,
+    ) -> Result<Attached, Reason> {
         let now = now();
-        let mut attached = self.lock().attach(connect, wake, now)?;
+        let mut attached = self.lock().attach(connect, owner, wake, now)?;
         if let Some(will) = attached.will.take() {
             self.publish_will(will, attached.place.session, now);
         }
@@ -169,7 +176,7 @@ impl Broker {
         let taken = self.0.intake.offer(&will);
         let mut state = self.lock();
         if taken.is_err() {
-            state.count_dropped();
+            state.count_lost(Loss::Will);
         }
         state.publish(will, Some(session), now);
     }

@@ -68,11 +68,15 @@ impl Client {
         if let Some(bytes) = connect.maximum_packet_size {
             codec.set_peer_maximum(bytes);
         }
-        let attached = match broker.enter(&connect, wake) {
+        let attached = match broker.enter(&connect, None, wake) {
             Ok(attached) => attached,
             Err(reason) => {
                 refuse(&mut codec, reason, out);
-                return Err(End::Refused { reason, why: "too many sessions" });
+                let why = match reason {
+                    Reason::CLIENT_ID => "the client id belongs to another user",
+                    _ => "too many sessions",
+                };
+                return Err(End::Refused { reason, why });
             }
         };
         // Until it has its CONNACK, nobody knows of its will.
