@@ -8,6 +8,8 @@ use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
+use crate::render::time::minute;
+
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
 /// A certificate that ends in less than so many days is warned about, or in less than a third of its
@@ -60,6 +62,17 @@ impl Facts {
     #[must_use]
     pub fn is_over(&self, now: Duration) -> bool {
         now > self.until
+    }
+
+    /// What should be done about its end, to follow "the certificate".
+    #[must_use]
+    pub fn warning(&self, now: Duration) -> Option<String> {
+        let until = minute(self.until.as_secs());
+        if self.is_over(now) {
+            return Some(format!("ended at {until}, and clients will not accept it; renew it"));
+        }
+        let days = self.days_left(now);
+        self.ends_soon(now).then(|| format!("ends in {days} days, at {until}; renew it"))
     }
 
     /// Whether it vouches for itself.
