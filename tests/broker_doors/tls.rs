@@ -30,7 +30,8 @@ async fn large_messages_go_through_tls_in_both_directions() {
     // SUBSCRIBE to `t`, then PUBLISH of QoS 0 to it.
     let mut said = b"\x82\x06\x00\x01\x00\x01t\x00\x30".to_vec();
     let length = payload.len() + 3;
-    said.extend([length % 128 + 128, length / 128 % 128 + 128, length / 16384].map(|n| n as u8));
+    let digits = [length % 128 + 128, length / 128 % 128 + 128, length / 16384];
+    said.extend(digits.map(|digit| u8::try_from(digit).unwrap()));
     said.extend(b"\x00\x01t");
     said.extend(&payload);
     let publish = said[8..].to_vec();
