@@ -220,8 +220,7 @@ bridges:
   - {name: spare, url: 'mqtt://[::1]:1884', forward: ['a/#', {filter: b/c, qos: 0, strip: b/, prefix: x/}], receive: ['c/+/set'], username: u, password: {file: /no/such/file}}
 ",
             "s.yaml",
-        )
-        .unwrap();
+        ).unwrap();
         assert_snapshot!(describe(&config), @r"
         gateway  greenhouse, which publishes under serialgate/greenhouse/
         port     /dev/serial/by-id/usb-Arduino_*, wire, 115200 baud
@@ -260,9 +259,10 @@ broker:
     - {address: '127.0.0.1:8084', websocket: true, tls: {certificate: no.pem, key: a.key}}
 ";
         let config = Config::parse(text, folder.path().join("s.yaml")).unwrap();
-        let told = describe(&config).lines().find(|line| line.contains("broker")).unwrap().to_owned();
-        assert_snapshot!(told, @r"
-          broker   127.0.0.1:1883, 0.0.0.0:8883 (TLS, client certificates), 127.0.0.1:8884 (TLS), 127.0.0.1:8084 (TLS, WebSocket)
+        let told = describe(&config);
+        let told = told.lines().find(|line| line.contains("broker")).unwrap();
+        assert_snapshot!(told.trim(), @r"
+        broker   127.0.0.1:1883, 0.0.0.0:8883 (TLS, client certificates), 127.0.0.1:8884 (TLS), 127.0.0.1:8084 (TLS, WebSocket)
         ");
         let warnings = warnings(&config).join("\n").replace(folder.path().to_str().unwrap(), "");
         assert_snapshot!(warnings, @r"
