@@ -179,6 +179,12 @@ impl Peer {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Says its last word: it will send nothing more, and still listens.
+    pub(crate) fn send_and_close(&mut self, bytes: &[u8]) {
+        self.send(bytes);
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
     /// A packet id that was not used yet.
     pub(crate) fn next_id(&mut self) -> u16 {
         self.last_id += 1;
