@@ -191,7 +191,7 @@ impl Gateway {
     /// the log, and waits for a restart.
     pub async fn reload(&mut self, new: Config) {
         for key in reload::needs_restart(&self.running, &new) {
-            tracing::warn!("{key}: this change needs a restart (`systemctl restart serialgate`)");
+            tracing::warn!("{key}: this change needs a restart of serialgate");
         }
         self.ports.change(&new.ports).await;
         self.view.broker.reload(&new.broker);
