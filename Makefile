@@ -33,9 +33,10 @@ test: ## Install what is needed, then check format, lints and all tests
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
 
-bench: ## Measure latency, CPU, memory, writes to flash (as root); ten minutes; writes docs/benchmarks.md
+bench: ## Measure latency, CPU, memory, writes to flash (as root); twelve minutes; writes docs/benchmarks.md
 	scripts/setup test
 	$(CARGO) bench --locked --bench live -- --write docs/benchmarks.md
+	$(CARGO) bench --locked --bench broker -- --write docs/benchmarks.md
 	$(CARGO) bench --locked --bench flash -- --write docs/benchmarks.md
 
 interop: ## Try the bridge with nine brokers that are not ours; some minutes; writes docs/interop.md

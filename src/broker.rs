@@ -32,8 +32,10 @@ mod retained;
 mod routing;
 mod session;
 mod state;
+mod sys;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod trie;
 
 pub use intake::{Intake, NoIntake};
@@ -111,6 +113,8 @@ struct Inner {
     state: Mutex<State>,
     /// Told when the next deadline of a session may have changed.
     deadline_changed: Notify,
+    /// Told when somebody subscribes to `$SYS`.
+    sys_wanted: Notify,
 }
 
 impl fmt::Debug for Broker {
@@ -127,8 +131,9 @@ impl Broker {
             limits,
             intake: Box::new(intake),
             connections: Arc::new(Semaphore::new(limits.connections)),
-            state: Mutex::new(State::new(limits)),
+            state: Mutex::new(State::new(limits, now())),
             deadline_changed: Notify::new(),
+            sys_wanted: Notify::new(),
         }))
     }
 
@@ -151,7 +156,7 @@ impl Broker {
         for listener in listeners {
             tasks.spawn(listener::run(self.clone(), listener, stop.clone()));
         }
-        self.keep_deadlines(&stop).await;
+        tokio::join!(self.keep_deadlines(&stop), self.keep_telling(&stop));
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "listener ended");

@@ -20,6 +20,11 @@ use super::message::{Delivery, Message};
 use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
 use super::session::{Outbound, Room, Session};
+use super::sys::{
+    self,
+    tree::{Numbers, Tree},
+};
+use super::traffic::Traffic;
 use crate::mqtt::packet::{PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
 use crate::queue::acks::{self, Acks};
 use crate::status;
@@ -43,9 +48,22 @@ pub(super) struct State {
     /// Bytes that wait in all sessions.
     held_bytes: usize,
     weights: Weights,
-    received: u64,
-    sent: u64,
     losses: Losses,
+    counts: Counts,
+    traffic: Traffic,
+    sys: Tree,
+}
+
+/// What has happened so far.
+#[derive(Debug, Default)]
+struct Counts {
+    received: u64,
+    received_bytes: u64,
+    sent: u64,
+    sent_bytes: u64,
+    connections: u64,
+    most_online: u64,
+    expired: u64,
 }
 
 #[derive(Debug)]
@@ -69,7 +87,7 @@ pub(super) struct Place {
 
 impl State {
     /// No sessions.
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
         let retained = Retained::new(limits.retained_messages, limits.retained_bytes);
         Self {
             limits,
@@ -82,9 +100,10 @@ impl State {
             online: 0,
             held_bytes: 0,
             weights: Weights::new(),
-            received: 0,
-            sent: 0,
             losses: Losses::default(),
+            counts: Counts::default(),
+            traffic: Traffic::default(),
+            sys: Tree::new(now),
         }
     }
 
@@ -105,9 +124,25 @@ impl State {
         reached
     }
 
-    /// A message came from a client.
-    pub(super) fn count_received(&mut self) {
-        self.received += 1;
+    /// A message came from a client, with a payload of so many bytes.
+    pub(super) fn count_received(&mut self, bytes: usize) {
+        self.counts.received += 1;
+        self.counts.received_bytes += bytes as u64;
+    }
+
+    /// What has passed through a connection since it was counted last.
+    pub(super) fn count_traffic(&mut self, traffic: Traffic) {
+        self.traffic += traffic;
+    }
+
+    /// What was told in `$SYS`.
+    pub(super) fn sys(&mut self) -> &mut Tree {
+        &mut self.sys
+    }
+
+    /// Whether somebody subscribes to any of it.
+    pub(super) fn is_sys_wanted(&self) -> bool {
+        self.router.has_filters_below(sys::ROOT)
     }
 
     /// What was given up.
@@ -163,14 +198,17 @@ impl State {
         let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
         let losses = &mut self.losses;
         let next = entry.session.next(&self.router.retained, room, now, &mut |_, loss| losses.add(loss));
-        self.sent += u64::from(matches!(next, Some(Outbound::Publish(_))));
+        if let Some(Outbound::Publish(publish)) = &next {
+            self.counts.sent += 1;
+            self.counts.sent_bytes += publish.payload.len() as u64;
+        }
         self.recount(place.session);
         Ok(next)
     }
 
     /// What the client was to be sent does not fit into a packet that it takes.
     pub(super) fn unsendable(&mut self, place: Place, id: Option<PacketId>) -> Result<(), TakenOver> {
-        self.sent = self.sent.saturating_sub(1);
+        self.counts.sent = self.counts.sent.saturating_sub(1);
         self.losses.add(Loss::TooLarge);
         self.with_session(place, |session| session.unsendable(id))
     }
@@ -214,9 +252,33 @@ impl State {
             clients: self.online,
             subscriptions: count(self.router.subscriptions()),
             retained: count(self.router.retained.len()),
-            received: self.received,
-            sent: self.sent,
+            received: self.counts.received,
+            sent: self.counts.sent,
             dropped: self.losses.total(),
+        }
+    }
+
+    /// The numbers for `$SYS`.
+    pub(super) fn numbers(&self) -> Numbers {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let waiting: u64 = self.sessions.values().map(|entry| entry.session.waiting()).sum();
+        Numbers {
+            connected: self.online,
+            disconnected: count(self.sessions.len()).saturating_sub(self.online),
+            most_connected: self.counts.most_online,
+            expired: self.counts.expired,
+            connections: self.counts.connections,
+            traffic: self.traffic,
+            publish_received: self.counts.received,
+            publish_sent: self.counts.sent,
+            publish_bytes_received: self.counts.received_bytes,
+            publish_bytes_sent: self.counts.sent_bytes,
+            subscriptions: count(self.router.subscriptions()),
+            shared_subscriptions: count(self.router.shared_subscriptions()),
+            retained: count(self.router.retained.len()),
+            stored: waiting + count(self.router.retained.len()),
+            stored_bytes: count(self.held_bytes + self.router.retained.bytes()),
+            losses: self.losses,
         }
     }
 

@@ -110,6 +110,8 @@ impl State {
         entry.presence = presence;
         self.by_client.insert(Arc::clone(&connect.client_id), key);
         self.online += 1;
+        self.counts.connections += 1;
+        self.counts.most_online = self.counts.most_online.max(self.online);
         Ok(Attached { place: Place { session: key, generation }, is_resumed: resumed.is_some(), will })
     }
 
@@ -161,6 +163,7 @@ impl State {
                 wills.extend(will.take().map(|(_, message)| (key, message)));
             }
             if is_over {
+                self.counts.expired += 1;
                 self.forget(key);
             } else {
                 self.deadlines.extend(entry.presence.deadline().map(|at| (at, key)));
