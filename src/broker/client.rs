@@ -125,11 +125,10 @@ impl Client {
         self.seat.place
     }
 
-    /// Whether to let it wait before taking more from it. Over 5.0 the receive maximum does that.
+    /// Whether to let it wait before taking more from it. Over 5.0 a client should know by itself
+    /// when to wait, from the receive maximum; MQTT.js for one does not, and is better held back
+    /// than cut off.
     pub(super) fn must_wait(&self) -> Result<bool, End> {
-        if self.version == Version::V5 {
-            return Ok(false);
-        }
         let due = self.broker().lock().with_acks(self.place(), |acks| acks.len())?;
         Ok(due >= usize::from(self.broker().limits().receive_maximum))
     }
