@@ -18,6 +18,7 @@
 //! what does not fit is dropped and counted, never waited for.
 
 mod aliases;
+mod buffers;
 mod client;
 mod connection;
 mod end;
@@ -27,6 +28,7 @@ mod intake;
 mod listener;
 mod losses;
 mod message;
+mod pool;
 mod remote;
 mod retained;
 mod routing;

@@ -245,6 +245,10 @@ impl Client {
                 self.accept(publish, Due::PubAck(id))
             }
             (Qos::ExactlyOnce, Some(id)) => {
+                if self.broker().lock().admit_receipt(self.place())?.is_err() {
+                    let why = "too many messages of QoS 2 that it has not released";
+                    return Err(End::Refused { reason: Reason::QUOTA, why });
+                }
                 match self.with_session(|session| session.incoming.publish_once(id))?? {
                     Arrival::New => self.accept(publish, Due::PubRec(id)),
                     Arrival::Pending => Ok(self.with_acks(|acks| acks.push_again(id))?),

@@ -4,6 +4,7 @@
 //! holds a [`Place`]: once somebody else has the session, every step through it is
 //! [`TakenOver`], so a new connection never waits for the task of the old one.
 
+mod memory;
 mod presence;
 mod weights;
 
@@ -17,6 +18,7 @@ use super::end::TakenOver;
 use super::filter::Filter;
 use super::losses::{Loss, Losses};
 use super::message::{Delivery, Message};
+use super::pool::{Account, Pool};
 use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
 use super::session::{Outbound, Room, Session};
@@ -52,6 +54,8 @@ pub(super) struct State {
     counts: Counts,
     traffic: Traffic,
     sys: Tree,
+    /// What sessions hold beside messages.
+    memory: Pool,
 }
 
 /// What has happened so far.
@@ -76,6 +80,10 @@ struct Entry {
     presence: Presence,
     /// What of [`State::held_bytes`] it accounts for.
     counted_bytes: usize,
+    /// What of [`State::memory`] it uses.
+    account: Account,
+    /// What of that is for its subscriptions.
+    filter_bytes: usize,
 }
 
 /// One connection's claim to a session.
@@ -104,6 +112,7 @@ impl State {
             counts: Counts::default(),
             traffic: Traffic::default(),
             sys: Tree::new(now),
+            memory: memory::pool(),
         }
     }
 
@@ -162,7 +171,7 @@ impl State {
         Ok(wanted
             .filters
             .iter()
-            .map(|filter| self.subscribe_to(place.session, filter, wanted.subscription_id))
+            .map(|filter| self.subscribe_to(place, filter, wanted.subscription_id))
             .collect())
     }
 
@@ -178,9 +187,12 @@ impl State {
             .map(|text| {
                 let Some(filter) = Filter::parse(text) else { return Reason::NO_SUBSCRIPTION };
                 if let Some(entry) = self.sessions.get_mut(&place.session) {
-                    entry.session.filters.remove(text);
+                    if entry.session.filters.remove(text) {
+                        entry.filter_bytes -= memory::of_filter(text);
+                    }
                     entry.session.stop_replay(text);
                 }
+                self.settle(place.session);
                 let existed = self.router.unsubscribe(place.session, filter);
                 if existed { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION }
             })
@@ -290,13 +302,16 @@ impl State {
         }
     }
 
-    fn subscribe_to(&mut self, key: SessionKey, wanted: &SubscribeFilter, id: Option<u32>) -> Reason {
+    fn subscribe_to(&mut self, place: Place, wanted: &SubscribeFilter, id: Option<u32>) -> Reason {
         let Some(filter) = Filter::parse(&wanted.filter) else { return Reason::FILTER_INVALID };
-        let Some(Entry { session, .. }) = self.sessions.get_mut(&key) else { return Reason::FAILED };
+        let key = place.session;
+        let Some(Entry { session, .. }) = self.sessions.get(&key) else { return Reason::FAILED };
         let is_known = session.filters.contains(&wanted.filter);
-        if !is_known && session.filters.len() >= self.limits.subscriptions {
+        let is_full = session.filters.len() >= self.limits.subscriptions;
+        if !is_known && (is_full || self.admit_filter(place, &wanted.filter).is_err()) {
             return Reason::QUOTA;
         }
+        let Some(Entry { session, .. }) = self.sessions.get_mut(&key) else { return Reason::FAILED };
         session.filters.insert(Arc::clone(&wanted.filter));
         let subscription = Subscription {
             qos: wanted.qos,
