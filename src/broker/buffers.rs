@@ -51,6 +51,11 @@ impl<W> Buffers<W> {
         Self { limit, used: 0, holders: BTreeMap::new(), next_turn: 0 }
     }
 
+    /// From now on there may be `limit` bytes; whoever is over it ends when somebody needs more.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// A connection holds `bytes` in all, and has `moved` since it said so last or not. Those that
     /// have to end for it are taken out: they are to be woken, to find out.
     ///

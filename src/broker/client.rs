@@ -120,6 +120,11 @@ impl Client {
         self.keep_alive
     }
 
+    /// What the topics hold that have aliases, in bytes.
+    pub(super) fn aliases_bytes(&self) -> usize {
+        self.their_aliases.bytes() + self.our_aliases.bytes()
+    }
+
     /// Its session.
     pub(super) fn place(&self) -> Place {
         self.seat.place

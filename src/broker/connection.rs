@@ -1,25 +1,28 @@
 //! One client's connection: moves bytes between a socket and [`Client`], and watches the time.
 
+mod held;
+
 use std::future::poll_fn;
-use std::pin::pin;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Broker;
 use super::client::{Client, refuse};
+use super::door::{Refusal, Visit};
 use super::end::End;
-use super::remote::Remote;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{Connect, Packet, Reason, Version};
-
-/// A client has this long to say CONNECT.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+use held::Held;
 
 /// A client that takes nothing for this long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
@@ -27,40 +30,49 @@ const STALLED_AFTER: Duration = Duration::from_secs(20);
 /// How long a closing connection may take to send its last words and see the other side close.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Bytes read at a time, at least.
-const READ_BYTES: usize = 8 * 1024;
+/// Bytes read at a time, at most.
+const READ_BYTES: usize = 16 * 1024;
 
 /// Bytes collected before they are written. While that many wait, nothing more is read.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// Larger buffers than this are not kept when they are empty.
-const KEEP_BYTES: usize = 2 * WRITE_BYTES;
+/// A buffer with so much room to spare is made anew for the little that it holds.
+const SPARE_BYTES: usize = 2 * WRITE_BYTES;
 
 /// Far enough away to mean never.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Serves one client, from its first byte to its last.
-pub(super) async fn run<R, W>(broker: Broker, reader: R, writer: W, remote: Remote, stop: CancellationToken)
+pub(super) async fn run<R, W>(broker: Broker, reader: R, writer: W, mut visit: Visit, stop: CancellationToken)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut link = Link { reader, writer, input: BytesMut::new(), output: BytesMut::new() };
+    let wake = Arc::new(Notify::new());
+    let held = Held::new(broker.clone(), Arc::clone(&wake));
+    let (input, output) = (BytesMut::new(), BytesMut::new());
+    let mut link = Link { reader, writer, input, output, is_flushed: true, is_behind: false, held };
     let mut codec = Codec::server(usize::try_from(broker.limits().packet_bytes).unwrap_or(usize::MAX));
     let first = tokio::select! {
-        first = timeout(CONNECT_WITHIN, link.read_connect(&mut codec)) => first,
+        first = timeout_at(visit.deadline, link.read_connect(&mut codec, &wake)) => first,
         () = stop.cancelled() => return,
     };
     let connect = match first {
         Ok(Ok(connect)) => connect,
         Ok(Err(end)) => {
-            tracing::debug!(reason = %end, "connection refused");
+            match end {
+                End::Closed | End::Broken(_) => tracing::debug!(reason = %end, "no CONNECT came"),
+                _ => visit.refused(Refusal::Connect, &end),
+            }
             refuse_unread(&mut codec, &end, &mut link.output);
             return link.close().await;
         }
-        Err(_) => return tracing::debug!("no CONNECT came"),
+        Err(_) => return visit.late(),
     };
-    let wake = Arc::new(Notify::new());
+    if let Err(end) = visit.settle(&connect.client_id) {
+        end.reason().inspect(|reason| refuse(&mut codec, *reason, &mut link.output));
+        return link.close().await;
+    }
     let (client_id, version) = (Arc::clone(&connect.client_id), connect.version);
     let mut client = match Client::enter(&broker, codec, connect, Arc::clone(&wake), &mut link.output) {
         Ok(client) => client,
@@ -69,10 +81,11 @@ where
             return link.close().await;
         }
     };
-    tracing::debug!(client = ?client_id, ?version, remote = %remote.address, "client connected");
+    tracing::debug!(client = ?client_id, ?version, remote = %visit.remote.address, "client connected");
     let end = link.serve(&broker, &mut client, &wake, &stop).await;
     tracing::debug!(client = ?client_id, reason = %end, "client disconnected");
     client.leave(&end, &mut link.output);
+    visit.part();
     if !matches!(end, End::Closed | End::Broken(_) | End::Stalled) {
         link.close().await;
     }
@@ -96,6 +109,11 @@ struct Link<R, W> {
     writer: W,
     input: BytesMut,
     output: BytesMut,
+    /// Whether what carries the bytes has handed on all of them.
+    is_flushed: bool,
+    /// Whether there was something to write when it was looked at last.
+    is_behind: bool,
+    held: Held,
 }
 
 impl<R, W> Link<R, W>
@@ -104,16 +122,23 @@ where
     W: AsyncWrite + Unpin,
 {
     /// The CONNECT. What the client sent after it stays unread until the CONNACK is on its way.
-    async fn read_connect(&mut self, codec: &mut Codec) -> Result<Connect, End> {
+    async fn read_connect(&mut self, codec: &mut Codec, wake: &Notify) -> Result<Connect, End> {
         loop {
+            if let Some(why) = foreign(&self.input) {
+                return Err(End::Refused { reason: Reason::MALFORMED, why });
+            }
             match codec.decode(&mut self.input)? {
                 Some(Packet::Connect(connect)) => return Ok(*connect),
                 Some(_) => return Err(End::Closed), // The codec lets nothing else come first.
                 None => {}
             }
-            self.input.reserve(READ_BYTES);
-            if self.reader.read_buf(&mut self.input).await? == 0 {
-                return Err(End::Closed);
+            self.held.hold(self.input.capacity(), false)?;
+            let Self { reader, input, .. } = self;
+            tokio::select! {
+                read = poll_fn(|cx| poll_receive(Pin::new(reader), input, cx)) => if read? == 0 {
+                    return Err(End::Closed);
+                },
+                () = wake.notified() => {}
             }
         }
     }
@@ -138,26 +163,28 @@ where
                 // A client that never pauses must leave the others, its subscribers first, a turn.
                 tokio::task::yield_now().await;
             }
-            let limit = clock.next_limit(reads, !self.output.is_empty());
+            let writes = !self.output.is_empty() || !self.is_flushed;
+            let limit = clock.next_limit(reads, writes);
             let deadline = limit.as_ref().map_or_else(|| Instant::now() + NEVER, |limit| limit.at);
             // A deadline that moved further away is looked at again when the timer fires.
             if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
             let ack = poll_fn(|cx| broker.lock().poll_ack(place, cx));
+            let Self { reader, writer, input, output, is_flushed, .. } = self;
             let result = tokio::select! {
-                read = self.reader.read_buf(&mut self.input), if reads => match read {
+                read = poll_fn(|cx| poll_receive(Pin::new(reader), input, cx)), if reads => match read {
                     Ok(0) => Err(End::Closed),
                     Ok(_) => Ok(()),
                     Err(error) => Err(End::Broken(error)),
                 },
-                wrote = self.writer.write_buf(&mut self.output), if !self.output.is_empty() => match wrote {
+                wrote = poll_fn(|cx| poll_send(Pin::new(writer), output, is_flushed, cx)), if writes => match wrote {
                     Ok(0) => Err(End::Closed),
                     Ok(_) => { clock.moved = Instant::now(); Ok(()) }
                     Err(error) => Err(End::Broken(error)),
                 },
                 next = ack => match next {
-                    Ok(next) => client.acknowledge(next, &mut self.output),
+                    Ok(next) => client.acknowledge(next, output),
                     Err(taken_over) => Err(taken_over.into()),
                 },
                 () = wake.notified() => Ok(()),
@@ -177,10 +204,12 @@ where
     /// what is to be sent. Tells whether to read on, and whether packets had come.
     fn step(&mut self, client: &mut Client, clock: &mut Clock) -> Result<(bool, bool), End> {
         let now = Instant::now();
-        if self.output.is_empty() {
+        if self.output.is_empty() && self.is_flushed {
             clock.moved = now;
         }
         let mut took_any = false;
+        // To take what it is sent is no excuse for half a packet.
+        let caught_up = self.is_behind && self.output.is_empty() && self.input.len() < READ_BYTES;
         let reads = loop {
             if self.output.len() >= WRITE_BYTES || client.must_wait()? {
                 break false;
@@ -194,11 +223,12 @@ where
         // Messages have come since: to an earlier moment, one would seem to have more time left than
         // it was given.
         client.fill(&mut self.output, WRITE_BYTES, Instant::now().into_std())?;
+        shrink(&mut self.input);
         shrink(&mut self.output);
-        if reads {
-            shrink(&mut self.input);
-            self.input.reserve(READ_BYTES);
-        } else {
+        let buffers = self.input.capacity() + self.output.capacity();
+        self.held.hold(buffers + client.aliases_bytes(), took_any || caught_up)?;
+        self.is_behind = !self.output.is_empty();
+        if !reads {
             // It is not the client who is silent.
             clock.heard = now;
         }
@@ -215,12 +245,49 @@ where
                 self.input.clear();
                 self.input.reserve(READ_BYTES);
                 if self.reader.read_buf(&mut self.input).await? == 0 {
-                    return std::io::Result::Ok(());
+                    return io::Result::Ok(());
                 }
             }
         };
         // However this goes, the socket is closed after it.
         let _ = timeout(CLOSE_WITHIN, last_words).await;
+    }
+}
+
+/// Hands bytes of `output` on, and sees to it that what carries them keeps none back: TLS and
+/// WebSockets may. Ready when something has moved; with 0 when nothing can any more.
+fn poll_send<W: AsyncWrite>(
+    mut writer: Pin<&mut W>,
+    output: &mut BytesMut,
+    is_flushed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut moved = 0;
+    if !output.is_empty() {
+        moved = ready!(writer.as_mut().poll_write(cx, output))?;
+        output.advance(moved);
+        *is_flushed = false;
+        if moved == 0 || !output.is_empty() {
+            return Poll::Ready(Ok(moved));
+        }
+    }
+    match writer.poll_flush(cx)? {
+        Poll::Ready(()) => {
+            *is_flushed = true;
+            Poll::Ready(Ok(moved.max(1)))
+        }
+        Poll::Pending if moved > 0 => Poll::Ready(Ok(moved)),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+/// What the other side speaks, where it is certainly not MQTT.
+fn foreign(input: &[u8]) -> Option<&'static str> {
+    match input {
+        // A handshake of TLS, of any version (RFC 8446, 5.1).
+        [0x16, 0x03, ..] => Some("the client speaks TLS, and this listener does not"),
+        [b'G', b'E', b'T', b' ', ..] => Some("the client speaks HTTP, and this listener is no WebSocket"),
+        _ => None,
     }
 }
 
@@ -249,9 +316,24 @@ impl Clock {
     }
 }
 
-/// Gives back the memory of a buffer that one large packet has blown up.
+/// Reads what there is, without keeping memory for what may never come: most connections are idle.
+fn poll_receive<R: AsyncRead>(
+    reader: Pin<&mut R>,
+    input: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+    let mut space = ReadBuf::uninit(&mut space);
+    ready!(reader.poll_read(cx, &mut space))?;
+    input.extend_from_slice(space.filled());
+    Poll::Ready(Ok(space.filled().len()))
+}
+
+/// Gives back the memory of a buffer that is empty, or that one large packet has blown up.
 fn shrink(buffer: &mut BytesMut) {
-    if buffer.is_empty() && buffer.try_reclaim(KEEP_BYTES) {
+    if buffer.is_empty() {
         *buffer = BytesMut::new();
+    } else if buffer.len() < READ_BYTES && buffer.try_reclaim(SPARE_BYTES) {
+        *buffer = BytesMut::from(&buffer[..]);
     }
 }

@@ -31,6 +31,13 @@ use super::packet::{Packet, Reason, Version};
 /// Largest packet that the wire format can carry, in bytes; a few bytes are left unused.
 pub const MAX_PACKET_BYTES: usize = 268_435_455;
 
+/// Largest CONNECT that a server takes, in bytes; the will is in it.
+pub const MAX_CONNECT_BYTES: usize = 64 << 10;
+
+/// Largest packet that a server takes and that is no message, in bytes: a SUBSCRIBE with a thousand
+/// filters of a hundred bytes.
+pub const MAX_OTHER_BYTES: usize = 128 << 10;
+
 /// Why a packet was not decoded or not encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
@@ -158,8 +165,9 @@ impl Codec {
         let Some(header) = checks::Header::peek(bytes)? else { return Ok(None) };
         let expects_connect = matches!(self.wire, Wire::Unknown);
         header.check_kind(self.side == Side::Server, expects_connect)?;
-        if header.total > self.max_packet_bytes {
-            return Err(CodecError::TooLarge { bytes: header.total, limit: self.max_packet_bytes });
+        let limit = self.limit(&header);
+        if header.total > limit {
+            return Err(CodecError::TooLarge { bytes: header.total, limit });
         }
         let Some(body) = bytes.get_mut(header.body..header.total) else { return Ok(None) };
         if expects_connect {
@@ -185,6 +193,18 @@ impl Codec {
         };
         checks::packet(&packet, self.side == Side::Server)?;
         Ok(Some(packet))
+    }
+
+    /// What somebody may send before we know who it is, and what makes much work for every byte, is not
+    /// taken up to the size of a message.
+    fn limit(&self, header: &checks::Header) -> usize {
+        let own = match (self.side, &self.wire) {
+            (Side::Client, _) => usize::MAX,
+            (Side::Server, Wire::Unknown) => MAX_CONNECT_BYTES,
+            (Side::Server, _) if header.is_publish() => usize::MAX,
+            (Side::Server, _) => MAX_OTHER_BYTES,
+        };
+        own.min(self.max_packet_bytes)
     }
 
     /// Appends `packet` to `out`. Where the version has no such packet (a server's DISCONNECT over

@@ -77,6 +77,8 @@ const LAYERS: &[(&str, Layer)] = &[
     ("broker", Layer::Part),
     ("broker::aliases", Layer::Pure),
     ("broker::buffers", Layer::Pure),
+    ("broker::door::crowd", Layer::Pure),
+    ("broker::door::refusals", Layer::Pure),
     ("broker::end", Layer::Pure),
     ("broker::filter", Layer::Pure),
     ("broker::losses", Layer::Pure),
