@@ -94,11 +94,10 @@ where
 /// Over 3.1.1 only some refusals have a word of their own; anything else is answered by closing.
 fn refuse_unread(codec: &mut Codec, end: &End, out: &mut BytesMut) {
     let End::Codec(error) = end else { return };
-    let reason = error.reason();
     match codec.version() {
-        Some(Version::V5) => refuse(codec, reason, out),
-        Some(Version::V3) if matches!(reason, Reason::UNSUPPORTED_VERSION | Reason::CLIENT_ID) => {
-            refuse(codec, reason, out);
+        Some(Version::V5) => refuse(codec, end, out),
+        Some(Version::V3) if matches!(error.reason(), Reason::UNSUPPORTED_VERSION | Reason::CLIENT_ID) => {
+            refuse(codec, end, out);
         }
         Some(Version::V3) | None => {}
     }
