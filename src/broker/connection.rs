@@ -70,7 +70,7 @@ where
         Err(_) => return visit.late(),
     };
     if let Err(end) = visit.settle(&connect.client_id) {
-        end.reason().inspect(|reason| refuse(&mut codec, *reason, &mut link.output));
+        refuse(&mut codec, &end, &mut link.output);
         return link.close().await;
     }
     let (client_id, version) = (Arc::clone(&connect.client_id), connect.version);

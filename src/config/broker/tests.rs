@@ -171,7 +171,7 @@ fn limits_that_cannot_be() {
     s.yaml:1:32: connections: `0` is out of range; write a number from 1 to 10000
     s.yaml:1:43: packet: `1GiB` is too much; write something from 1KiB to 64MiB
     s.yaml:1:56: queue: `1000` has no unit; write a whole number and one of KiB, MiB, GiB, TiB, such as `1MiB`
-    s.yaml:1:79: receive_maximum: `many` is not a whole number; write for example `receive_maximum: 256`
+    s.yaml:1:79: receive_maximum: `many` is not a whole number; write for example `receive_maximum: 1000`
 
     broker: {limits: {queue: 8MiB, all_queues: 4MiB, connections: 100, sessions: 99}}
     s.yaml:1:44: all_queues: the queue of one client would be larger than those of all together; write a larger `all_queues` or a smaller `queue`
