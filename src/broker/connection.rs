@@ -78,6 +78,7 @@ where
         Ok(client) => client,
         Err(end) => {
             tracing::debug!(client = ?client_id, reason = %end, "client refused");
+            visit.part();
             return link.close().await;
         }
     };
