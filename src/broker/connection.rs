@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -51,7 +51,18 @@ where
     let wake = Arc::new(Notify::new());
     let held = Held::new(broker.clone(), Arc::clone(&wake));
     let (input, output) = (BytesMut::new(), BytesMut::new());
-    let mut link = Link { reader, writer, input, output, is_flushed: true, is_behind: false, held };
+    let (input_size, output_size) = (0, 0);
+    let mut link = Link {
+        reader,
+        writer,
+        input,
+        output,
+        input_size,
+        output_size,
+        is_flushed: true,
+        is_behind: false,
+        held,
+    };
     let mut codec = Codec::server(usize::try_from(broker.limits().packet_bytes).unwrap_or(usize::MAX));
     let first = tokio::select! {
         first = timeout_at(visit.deadline, link.read_connect(&mut codec, &wake)) => first,
@@ -109,6 +120,10 @@ struct Link<R, W> {
     writer: W,
     input: BytesMut,
     output: BytesMut,
+    /// What the input holds in memory, in bytes. What was taken out at the front is in it.
+    input_size: usize,
+    /// The same of the output.
+    output_size: usize,
     /// Whether what carries the bytes has handed on all of them.
     is_flushed: bool,
     /// Whether there was something to write when it was looked at last.
@@ -223,9 +238,9 @@ where
         // Messages have come since: to an earlier moment, one would seem to have more time left than
         // it was given.
         client.fill(&mut self.output, WRITE_BYTES, Instant::now().into_std())?;
-        shrink(&mut self.input);
-        shrink(&mut self.output);
-        let buffers = self.input.capacity() + self.output.capacity();
+        shrink(&mut self.input, &mut self.input_size);
+        shrink(&mut self.output, &mut self.output_size);
+        let buffers = self.input_size + self.output_size;
         self.held.hold(buffers + client.aliases_bytes(), took_any || caught_up)?;
         self.is_behind = !self.output.is_empty();
         if !reads {
@@ -238,13 +253,18 @@ where
     /// Sends what is left, and waits until the other side has closed as well: closing with unread
     /// input would reset the connection and take our last words with it.
     async fn close(mut self) {
+        self.input = BytesMut::new();
+        if self.held.hold(self.output_size, false).is_err() {
+            // Others need the memory of what it did not read.
+            return;
+        }
         let last_words = async {
             self.writer.write_all_buf(&mut self.output).await?;
             self.writer.shutdown().await?;
             loop {
                 self.input.clear();
-                self.input.reserve(READ_BYTES);
-                if self.reader.read_buf(&mut self.input).await? == 0 {
+                let Self { reader, input, .. } = &mut self;
+                if poll_fn(|cx| poll_receive(Pin::new(reader), input, cx)).await? == 0 {
                     return io::Result::Ok(());
                 }
             }
@@ -329,11 +349,15 @@ fn poll_receive<R: AsyncRead>(
     Poll::Ready(Ok(space.filled().len()))
 }
 
-/// Gives back the memory of a buffer that is empty, or that one large packet has blown up.
-fn shrink(buffer: &mut BytesMut) {
+/// Gives back the memory of a buffer that is empty, or that one large packet has blown up; brings
+/// `size`, what it holds, up to date.
+fn shrink(buffer: &mut BytesMut, size: &mut usize) {
     if buffer.is_empty() {
         *buffer = BytesMut::new();
+        *size = 0;
     } else if buffer.len() < READ_BYTES && buffer.try_reclaim(SPARE_BYTES) {
         *buffer = BytesMut::from(&buffer[..]);
+        *size = 0;
     }
+    *size = buffer.capacity().max(*size);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::broker::Broker;
-use crate::broker::buffers::{OWN_BYTES, Part};
+use crate::broker::buffers::{GaveWay, OWN_BYTES, Part};
 use crate::broker::end::End;
 
 /// What a connection holds; given back when it ends.
@@ -13,6 +13,7 @@ use crate::broker::end::End;
 pub(super) struct Held {
     broker: Broker,
     part: Part,
+    gave_way: bool,
     /// Wakes its task, to find out that it has to end.
     wake: Arc<Notify>,
 }
@@ -20,19 +21,25 @@ pub(super) struct Held {
 impl Held {
     /// Nothing yet.
     pub(super) fn new(broker: Broker, wake: Arc<Notify>) -> Self {
-        Self { broker, part: Part::default(), wake }
+        Self { broker, part: Part::default(), gave_way: false, wake }
     }
 
     /// It holds `bytes`, and has `moved` since it said so last or not.
     ///
     /// # Errors
-    /// Others need the memory: the connection has to end.
+    /// Others need the memory: the connection has to end. From then on there is no more for it than
+    /// is its own.
     pub(super) fn hold(&mut self, bytes: usize, moved: bool) -> Result<(), End> {
-        if bytes <= OWN_BYTES && !self.part.is_counted() {
+        if bytes <= OWN_BYTES && (self.gave_way || !self.part.is_counted()) {
             return Ok(());
         }
+        if self.gave_way {
+            return Err(GaveWay.into());
+        }
         let wake = || Arc::clone(&self.wake);
-        let ended = self.broker.buffers().hold(&mut self.part, bytes, moved, wake)?;
+        let ended = self.broker.buffers().hold(&mut self.part, bytes, moved, wake);
+        self.gave_way = ended.is_err();
+        let ended = ended?;
         ended.iter().for_each(|wake| wake.notify_one());
         Ok(())
     }
