@@ -57,8 +57,11 @@ pub(in crate::broker) struct Tree {
     told: HashMap<String, String>,
 }
 
+/// Finds one of the numbers.
+type Count = fn(&Numbers) -> u64;
+
 /// What averages are kept of.
-const LOADS: [(&str, fn(&Numbers) -> u64); 8] = [
+const LOADS: [(&str, Count); 8] = [
     ("messages/received", |n| n.traffic.packets_received),
     ("messages/sent", |n| n.traffic.packets_sent),
     ("publish/received", |n| n.publish_received),
@@ -70,7 +73,7 @@ const LOADS: [(&str, fn(&Numbers) -> u64); 8] = [
 ];
 
 /// What is told as a number.
-const COUNTS: [(&str, fn(&Numbers) -> u64); 23] = [
+const COUNTS: [(&str, Count); 23] = [
     ("clients/connected", |n| n.connected),
     ("clients/active", |n| n.connected),
     ("clients/disconnected", |n| n.disconnected),
