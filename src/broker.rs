@@ -25,6 +25,7 @@ mod door;
 mod end;
 mod filter;
 mod intake;
+mod load;
 mod losses;
 mod message;
 mod pool;
@@ -34,6 +35,7 @@ mod routing;
 mod session;
 mod state;
 mod sys;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod traffic;

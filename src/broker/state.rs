@@ -22,10 +22,7 @@ use super::pool::{Account, Pool};
 use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
 use super::session::{Outbound, Room, Session};
-use super::sys::{
-    self,
-    tree::{Numbers, Tree},
-};
+use super::sys::{self, Numbers, Tree};
 use super::traffic::Traffic;
 use crate::mqtt::packet::{PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
 use crate::queue::acks::{self, Acks};

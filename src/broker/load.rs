@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 /// Over how many minutes the averages go, with their names.
-pub(in crate::broker) const SPANS: [(u32, &str); 3] = [(1, "1min"), (5, "5min"), (15, "15min")];
+pub(super) const SPANS: [(u32, &str); 3] = [(1, "1min"), (5, "5min"), (15, "15min")];
 
 /// How often something happens in a minute, averaged over the last 1, 5 and 15 minutes with weights
 /// that fall off exponentially: what counts halfway through is the recent past. As in Mosquitto.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(in crate::broker) struct Load {
+pub(super) struct Load {
     count: u64,
     per_minute: [f64; SPANS.len()],
 }
 
 impl Load {
     /// It has happened `count` times in all, and `since` has passed since this was said last.
-    pub(in crate::broker) fn update(&mut self, count: u64, since: Duration) {
+    pub(super) fn update(&mut self, count: u64, since: Duration) {
         let minutes = since.as_secs_f64() / 60.0;
         if minutes <= 0.0 {
             return;
@@ -30,7 +30,7 @@ impl Load {
     }
 
     /// The averages, in the order of [`SPANS`].
-    pub(in crate::broker) fn per_minute(&self) -> [f64; SPANS.len()] {
+    pub(super) fn per_minute(&self) -> [f64; SPANS.len()] {
         self.per_minute
     }
 }
