@@ -32,11 +32,8 @@ use super::packet::{Packet, Reason, Version};
 /// Largest packet that the wire format can carry, in bytes; a few bytes are left unused.
 pub const MAX_PACKET_BYTES: usize = 268_435_455;
 
-/// Largest CONNECT that a server takes, in bytes; the will is in it.
-pub const MAX_CONNECT_BYTES: usize = 64 << 10;
-
-/// Largest packet that a server takes and that is no message, in bytes: a SUBSCRIBE with a thousand
-/// filters of a hundred bytes.
+/// Largest packet that a server takes and that is no message, in bytes: a CONNECT with a long name and
+/// a long will, or a SUBSCRIBE with a thousand filters of a hundred bytes.
 pub const MAX_OTHER_BYTES: usize = 128 << 10;
 
 /// Why a packet was not decoded or not encoded.
@@ -220,12 +217,8 @@ impl Codec {
     /// What somebody may send before we know who it is, and what makes much work for every byte, is not
     /// taken up to the size of a message.
     fn limit(&self, header: &checks::Header) -> usize {
-        let own = match (self.side, &self.wire) {
-            (Side::Client, _) => usize::MAX,
-            (Side::Server, Wire::Unknown) => MAX_CONNECT_BYTES,
-            (Side::Server, _) if header.is_publish() => usize::MAX,
-            (Side::Server, _) => MAX_OTHER_BYTES,
-        };
+        let is_free = self.side == Side::Client || header.is_publish();
+        let own = if is_free { usize::MAX } else { MAX_OTHER_BYTES };
         own.min(self.max_packet_bytes)
     }
 
