@@ -121,6 +121,9 @@ impl State {
 
     /// Routes a message; how many sessions it goes to.
     pub(super) fn publish(&mut self, publish: Publish, from: Option<SessionKey>, now: Instant) -> usize {
+        if from.is_some() && sys::is_ours(&publish.topic) {
+            return 0; // Only the broker speaks there.
+        }
         let message = Arc::new(Message::new(publish, now));
         if message.retain && self.router.retain(&message, now).is_err() {
             self.losses.add(Loss::Retained);
