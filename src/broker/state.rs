@@ -147,7 +147,7 @@ impl State {
         Ok(filters
             .iter()
             .map(|text| {
-                let Some(filter) = Filter::parse(text) else { return Reason::NO_SUBSCRIPTION };
+                let Some(filter) = Filter::parse(text) else { return Reason::FILTER_INVALID };
                 if let Some(entry) = self.sessions.get_mut(&place.session) {
                     entry.session.filters.remove(text);
                     entry.session.stop_replay(text);
