@@ -168,7 +168,7 @@ async fn one_address_of_the_network_gets_no_more_than_its_share() {
 
 #[tokio::test]
 async fn the_wildcard_of_ipv6_takes_clients_of_ipv4_as_well() {
-    let port = std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    let port = free().port();
     let address = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
     let site = Site::with(Limits::default(), vec![(address, address.into())]);
     for client in [SocketAddr::from(([127, 0, 0, 1], port)), format!("[::1]:{port}").parse().unwrap()] {

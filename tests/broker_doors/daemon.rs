@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -27,9 +28,17 @@ impl Drop for Daemon {
     }
 }
 
-/// An address that is free now.
+/// An address that is free. Its port lies below those that the kernel gives to outgoing connections, so
+/// that none of them takes it while nobody listens there.
 pub(crate) fn free() -> SocketAddr {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let _ = NEXT.compare_exchange(0, fastrand::u16(10_000..30_000), Ordering::Relaxed, Ordering::Relaxed);
+    loop {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, NEXT.fetch_add(1, Ordering::Relaxed)));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 fn serialgate() -> Command {
