@@ -8,15 +8,16 @@
 //!                                    client ── Intake ──> queue, for what a bridge forwards
 //! ```
 //!
-//! `routing`, `session`, `filter`, `trie`, `retained` and `message` are pure. `state` puts them
-//! together and knows who is connected; `client` speaks the protocol for one connection, without a
-//! socket; `connection` and `listener` move the bytes.
+//! `routing`, `session`, `filter`, `trie`, `retained`, `message` and `access` (who may do what) are
+//! pure. `state` puts them together and knows who is connected; `client` speaks the protocol for one connection, without a
+//! socket; `login` checks passwords; `connection` and `listener` move the bytes.
 //!
 //! It is a tap on the durable path, not a stage of it: sessions and retained messages live in
 //! memory and are gone after a restart. A client's message that a bridge forwards goes into the
 //! queue first, and is acknowledged when it is safe there. Everything has a limit ([`Limits`]);
 //! what does not fit is dropped and counted, never waited for.
 
+mod access;
 mod aliases;
 mod client;
 mod connection;
@@ -25,6 +26,7 @@ mod filter;
 mod holder;
 mod intake;
 mod listener;
+mod login;
 mod message;
 mod remote;
 mod retained;
@@ -35,6 +37,7 @@ mod state;
 mod tests;
 mod trie;
 
+pub use access::Access;
 pub use intake::{Intake, NoIntake};
 pub use listener::Listen;
 
@@ -49,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use crate::mqtt::packet::{Connect, Publish, Reason};
 use crate::queue::{Full, Ticket};
 use crate::status;
+use login::{Door, Login};
 use state::{Attached, Farewell, Place, State};
 
 /// What the broker allows. What goes over a limit is refused, or dropped and counted.
@@ -105,6 +109,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     limits: Limits,
     intake: Box<dyn Intake>,
+    door: Door,
     connections: Arc<Semaphore>,
     state: Mutex<State>,
     /// Told when the next deadline of a session may have changed.
@@ -124,10 +129,26 @@ impl Broker {
         Self(Arc::new(Inner {
             limits,
             intake: Box::new(intake),
+            door: Door::new(),
             connections: Arc::new(Semaphore::new(limits.connections)),
             state: Mutex::new(State::new(limits)),
             deadline_changed: Notify::new(),
         }))
+    }
+
+    /// The same broker, which lets in whom `access` allows. Without this it is open to anonymous
+    /// clients on loopback, and to nobody else.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        self.reload_access(access);
+        self
+    }
+
+    /// From now on `access` holds. Clients stay connected, also where their password has changed;
+    /// subscriptions that are no longer allowed end, and so do the connections of users who are gone.
+    pub fn reload_access(&self, access: Access) {
+        self.0.door.replace(access);
+        self.lock().wake_all();
     }
 
     /// A way in for our own parts.
@@ -181,15 +202,14 @@ impl Broker {
         }
     }
 
-    /// A client of the user `owner` connects; `None` is an anonymous one.
-    fn enter(
-        &self,
-        connect: &Connect,
-        owner: Option<&Arc<str>>,
-        wake: Arc<Notify>,
-    ) -> Result<Attached, Reason> {
+    /// A client connects that has logged in.
+    fn enter(&self, connect: &Connect, login: &Login, wake: Arc<Notify>) -> Result<Attached, Reason> {
         let now = now();
-        let mut attached = self.lock().attach(connect, owner, wake, now)?;
+        let mut attached = {
+            let mut state = self.lock();
+            state.forget_abandoned(&connect.client_id, |owner| !login.access().knows(owner));
+            state.attach(connect, login.identity.user(), wake, now)?
+        };
         if let Some(will) = attached.will.take() {
             self.publish_will(will, attached.place.session, now);
         }

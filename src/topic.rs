@@ -76,6 +76,26 @@ pub fn overlap(a: &str, b: &str) -> bool {
     }
 }
 
+/// Whether every topic that falls under the filter `inner` falls under `outer`.
+#[must_use]
+pub fn covers(outer: &str, inner: &str) -> bool {
+    if inner.starts_with('$') && outer.starts_with(['+', '#']) {
+        return false;
+    }
+    // A topic has a first level, so these two say the same; deeper down `#` stands for no level, too.
+    let inner = if inner == "#" { "+/#" } else { inner };
+    let (mut outer, mut inner) = (outer.split('/'), inner.split('/'));
+    loop {
+        match (outer.next(), inner.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (_, Some("#")) => return false,
+            (Some("+"), Some(_)) => {}
+            (Some(out), Some(within)) if out == within => {}
+            _ => return false,
+        }
+    }
+}
+
 /// `text` as a slug of `[a-z0-9_-]`: lower case, anything else becomes `_`, at most
 /// [`SLUG_MAX`] bytes. `None` where nothing is left.
 #[must_use]

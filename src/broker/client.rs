@@ -1,5 +1,7 @@
 //! The protocol with one connected client: packets in, bytes out. Knows no socket.
 
+mod denied;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use super::aliases::{MAXIMUM, OurAliases, TheirAliases};
 use super::end::End;
 use super::end::TakenOver;
 use super::filter::Filter;
+use super::login::Login;
 use super::session::{Outbound, PubRel, Session};
 use super::state::{Farewell, Place};
 use super::{Broker, now};
@@ -27,11 +30,35 @@ pub(super) struct Client {
     seat: Seat,
     codec: Codec,
     version: Version,
+    client_id: Arc<str>,
+    login: Login,
     keep_alive: Option<Duration>,
     /// The session had no expiry at CONNECT, so DISCONNECT cannot give it one.
     ends_with_connection: bool,
     their_aliases: TheirAliases,
     our_aliases: OurAliases,
+}
+
+/// A client that has said CONNECT.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) connect: Connect,
+    /// It has left the choice of its client id to us.
+    is_assigned: bool,
+}
+
+impl Newcomer {
+    /// Gives it a client id if it has none. `codec` keeps to its limits from now on.
+    pub(super) fn new(mut connect: Connect, codec: &mut Codec) -> Self {
+        let is_assigned = connect.client_id.is_empty();
+        if is_assigned {
+            connect.client_id = format!("serialgate-{}", uuid::Uuid::new_v4().simple()).into();
+        }
+        if let Some(bytes) = connect.maximum_packet_size {
+            codec.set_peer_maximum(bytes);
+        }
+        Self { connect, is_assigned }
+    }
 }
 
 /// A connection's hold on its session: lets go of it however the connection ends, by a panic too.
@@ -49,33 +76,27 @@ impl Drop for Seat {
 }
 
 impl Client {
-    /// The client of a CONNECT, with its CONNACK in `out`. `wake` is told when there is something
-    /// to send.
+    /// A client that has logged in, with its CONNACK in `out`. `wake` is told when there is
+    /// something to send.
     ///
     /// # Errors
     /// The broker does not take it; `out` holds the CONNACK that says so.
     pub(super) fn enter(
         broker: &Broker,
         mut codec: Codec,
-        mut connect: Connect,
+        Newcomer { connect, is_assigned }: Newcomer,
+        login: Login,
         wake: Arc<Notify>,
         out: &mut BytesMut,
     ) -> Result<Self, End> {
-        let assigned = connect.client_id.is_empty();
-        if assigned {
-            connect.client_id = format!("serialgate-{}", uuid::Uuid::new_v4().simple()).into();
-        }
-        if let Some(bytes) = connect.maximum_packet_size {
-            codec.set_peer_maximum(bytes);
-        }
-        let attached = match broker.enter(&connect, None, wake) {
+        let attached = match broker.enter(&connect, &login, wake) {
             Ok(attached) => attached,
             Err(reason) => {
-                refuse(&mut codec, reason, out);
                 let why = match reason {
                     Reason::CLIENT_ID => "the client id belongs to another user",
                     _ => "too many sessions",
                 };
+                refuse(&mut codec, reason, why, out);
                 return Err(End::Refused { reason, why });
             }
         };
@@ -87,15 +108,17 @@ impl Client {
             receive_maximum: limits.receive_maximum,
             maximum_packet_size: Some(limits.packet_bytes),
             topic_alias_maximum: MAXIMUM,
-            assigned_client_id: assigned.then(|| Arc::clone(&connect.client_id)),
+            assigned_client_id: is_assigned.then(|| Arc::clone(&connect.client_id)),
             ..ConnAck::new(Reason::SUCCESS, attached.is_resumed)
         };
         codec.encode(&Packet::ConnAck(Box::new(answer)), out)?;
         seat.farewell.drops_will = false;
-        Ok(Self {
+        let client = Self {
             seat,
             codec,
             version: connect.version,
+            client_id: connect.client_id,
+            login,
             // One and a half times what was agreed (MQTT 5.0, 3.1.2.10).
             keep_alive: match connect.keep_alive_s {
                 0 => None,
@@ -104,7 +127,11 @@ impl Client {
             ends_with_connection: connect.session_expiry_s == 0,
             their_aliases: TheirAliases::default(),
             our_aliases: OurAliases::new(connect.topic_alias_maximum),
-        })
+        };
+        if attached.is_resumed {
+            client.end_denied()?;
+        }
+        Ok(client)
     }
 
     /// How long the client may be silent.
@@ -226,6 +253,7 @@ impl Client {
         self.their_aliases.resolve(&mut publish)?;
         publish.dup = false;
         match (publish.qos, publish.id.take()) {
+            (Qos::AtMostOnce, _) if !self.may_publish(&publish.topic) => Ok(()),
             (Qos::AtLeastOnce, Some(id)) => {
                 self.with_session(|session| session.incoming.publish_once_or_more())??;
                 self.accept(publish, Due::PubAck(id))
@@ -247,6 +275,9 @@ impl Client {
 
     /// Takes a message of QoS 1 or 2 that has not been taken before.
     fn accept(&mut self, publish: Publish, due: Due) -> Result<(), End> {
+        if !self.may_publish(&publish.topic) {
+            return self.deny(due);
+        }
         let verdict = match self.broker().publish(publish, self.place(), now()) {
             Ok((Some(ticket), _)) => Verdict::WhenSafe(ticket),
             Ok((None, 0)) => Verdict::Known(Reason::NO_SUBSCRIBERS),
@@ -270,7 +301,7 @@ impl Client {
         if subscribe.filters.iter().any(|wanted| wanted.no_local && shares(&wanted.filter)) {
             return Err(End::protocol("no local on a shared subscription"));
         }
-        Ok(self.broker().lock().subscribe(self.place(), subscribe)?)
+        self.subscribe_to_allowed(subscribe)
     }
 
     fn goodbye(&mut self, disconnect: &Disconnect) -> End {
@@ -325,8 +356,13 @@ fn not_found(id: PacketId) -> Ack {
     Ack { id, reason: Reason::ID_NOT_FOUND }
 }
 
-/// Answers a CONNECT with a refusal, where the version has words for it.
-pub(super) fn refuse(codec: &mut Codec, reason: Reason, out: &mut BytesMut) {
-    // To a reason that has no place in a CONNACK, closing the connection is the answer.
-    let _ = codec.encode(&Packet::ConnAck(Box::new(ConnAck::new(reason, false))), out);
+/// Answers a CONNECT with a refusal, where the version has words for it; with `told` where the
+/// client takes that much.
+pub(super) fn refuse(codec: &mut Codec, reason: Reason, told: &str, out: &mut BytesMut) {
+    let answer = ConnAck::new(reason, false);
+    let in_words = ConnAck { reason_string: Some(told.into()), ..answer.clone() };
+    if told.is_empty() || codec.encode(&Packet::ConnAck(Box::new(in_words)), out).is_err() {
+        // To a reason that has no place in a CONNACK, closing the connection is the answer.
+        let _ = codec.encode(&Packet::ConnAck(Box::new(answer)), out);
+    }
 }

@@ -8,17 +8,17 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Broker;
-use super::client::{Client, refuse};
+use super::client::{Client, Newcomer, refuse};
 use super::end::End;
 use super::remote::Remote;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{Connect, Packet, Reason, Version};
 
-/// A client has this long to say CONNECT.
+/// A client has this long to say CONNECT, and we to check its password.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// A client that takes nothing for this long is given up.
@@ -47,8 +47,9 @@ where
 {
     let mut link = Link { reader, writer, input: BytesMut::new(), output: BytesMut::new() };
     let mut codec = Codec::server(usize::try_from(broker.limits().packet_bytes).unwrap_or(usize::MAX));
+    let deadline = Instant::now() + CONNECT_WITHIN;
     let first = tokio::select! {
-        first = timeout(CONNECT_WITHIN, link.read_connect(&mut codec)) => first,
+        first = timeout_at(deadline, link.read_connect(&mut codec)) => first,
         () = stop.cancelled() => return,
     };
     let connect = match first {
@@ -60,16 +61,31 @@ where
         }
         Err(_) => return tracing::debug!("no CONNECT came"),
     };
-    let wake = Arc::new(Notify::new());
-    let (client_id, version) = (Arc::clone(&connect.client_id), connect.version);
-    let mut client = match Client::enter(&broker, codec, connect, Arc::clone(&wake), &mut link.output) {
-        Ok(client) => client,
-        Err(end) => {
-            tracing::debug!(client = ?client_id, reason = %end, "client refused");
+    let newcomer = Newcomer::new(connect, &mut codec);
+    // Nothing more is decoded until the CONNACK is on its way.
+    let login = tokio::select! {
+        login = broker.0.door.login(&newcomer.connect, &remote, deadline) => login,
+        () = stop.cancelled() => return,
+    };
+    let login = match login {
+        Ok(login) => login,
+        Err(refusal) => {
+            refuse(&mut codec, refusal.reason(), refusal.told(), &mut link.output);
             return link.close().await;
         }
     };
-    tracing::debug!(client = ?client_id, ?version, remote = %remote.address, "client connected");
+    let wake = Arc::new(Notify::new());
+    let (client_id, version) = (Arc::clone(&newcomer.connect.client_id), newcomer.connect.version);
+    let user = login.identity.user().cloned();
+    let mut client = match Client::enter(&broker, codec, newcomer, login, Arc::clone(&wake), &mut link.output)
+    {
+        Ok(client) => client,
+        Err(end) => {
+            tracing::debug!(client = ?client_id, ?user, reason = %end, "client refused");
+            return link.close().await;
+        }
+    };
+    tracing::debug!(client = ?client_id, ?user, ?version, remote = %remote.address, "client connected");
     let end = link.serve(&broker, &mut client, &wake, &stop).await;
     tracing::debug!(client = ?client_id, reason = %end, "client disconnected");
     client.leave(&end, &mut link.output);
@@ -83,9 +99,9 @@ fn refuse_unread(codec: &mut Codec, end: &End, out: &mut BytesMut) {
     let End::Codec(error) = end else { return };
     let reason = error.reason();
     match codec.version() {
-        Some(Version::V5) => refuse(codec, reason, out),
+        Some(Version::V5) => refuse(codec, reason, "", out),
         Some(Version::V3) if matches!(reason, Reason::UNSUPPORTED_VERSION | Reason::CLIENT_ID) => {
-            refuse(codec, reason, out);
+            refuse(codec, reason, "", out);
         }
         Some(Version::V3) | None => {}
     }
@@ -180,6 +196,7 @@ where
         if self.output.is_empty() {
             clock.moved = now;
         }
+        client.review()?;
         let mut took_any = false;
         let reads = loop {
             if self.output.len() >= WRITE_BYTES || client.must_wait()? {

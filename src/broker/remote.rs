@@ -18,4 +18,8 @@ impl Remote {
         // A client of IPv4 on a socket for both looks like this, and is the same client.
         Self { address: address.to_canonical(), certificate: None }
     }
+    /// Whether it may come in without a name: from this machine only.
+    pub(super) fn may_be_anonymous(&self) -> bool {
+        self.address.is_loopback()
+    }
 }

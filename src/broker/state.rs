@@ -100,6 +100,15 @@ impl State {
         reached
     }
 
+    /// Wakes every connection: something has changed that all must look at.
+    pub(super) fn wake_all(&self) {
+        for entry in self.sessions.values() {
+            if let Presence::Online { wake, .. } = &entry.presence {
+                wake.notify_one();
+            }
+        }
+    }
+
     /// A message came from a client.
     pub(super) fn count_received(&mut self) {
         self.received += 1;

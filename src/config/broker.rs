@@ -1,10 +1,12 @@
 //! `broker`: the local MQTT broker.
 
 mod listener;
+mod users;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub use self::listener::Listener;
+pub use self::users::User;
 use super::read::{Problems, Table};
 
 /// Most entries in `listen`.
@@ -13,20 +15,20 @@ const MAX_LISTENERS: usize = 16;
 /// The port that MQTT without TLS is known by.
 const MQTT_PORT: u16 = 1883;
 
-/// Keys of later versions.
-const LATER: [&str; 1] = ["users"];
-
 /// The local broker. It does not run where nothing is to be listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// Where clients connect; may be empty.
     pub listen: Vec<Listener>,
+    /// Who may connect with a name. Without any, only clients on loopback and those with a
+    /// certificate get in.
+    pub users: Vec<User>,
 }
 
 impl Default for Broker {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), MQTT_PORT);
-        Self { listen: vec![Listener { address }] }
+        Self { listen: vec![Listener { address }], users: Vec::new() }
     }
 }
 
@@ -39,7 +41,8 @@ impl Broker {
         if let Some(items) = table.list("listen", MAX_LISTENERS, example, problems) {
             broker.listen = listener::all(items, problems);
         }
-        table.close(&LATER, problems);
+        broker.users = users::read_all(&mut table, problems);
+        table.close(&[], problems);
         broker
     }
 }
