@@ -27,6 +27,7 @@ mod holder;
 mod intake;
 mod listener;
 mod login;
+mod losses;
 mod message;
 mod remote;
 mod retained;
@@ -53,6 +54,7 @@ use crate::mqtt::packet::{Connect, Publish, Reason};
 use crate::queue::{Full, Ticket};
 use crate::status;
 use login::{Door, Login};
+use losses::Loss;
 use state::{Attached, Farewell, Place, State};
 
 /// What the broker allows. What goes over a limit is refused, or dropped and counted.
@@ -160,7 +162,7 @@ impl Broker {
     /// The numbers for `status`.
     #[must_use]
     pub fn stats(&self) -> status::Broker {
-        self.lock().stats()
+        status::Broker { logins_refused: self.0.door.refused(), ..self.lock().stats() }
     }
 
     /// Serves `listeners` until `stop`, then tells the clients and closes their connections.
@@ -240,7 +242,7 @@ impl Broker {
         let taken = self.0.intake.offer(&will);
         let mut state = self.lock();
         if taken.is_err() {
-            state.count_dropped();
+            state.count_lost(Loss::Will);
         }
         state.publish(will, Some(session), now);
     }

@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, Bridge};
-use crate::broker::{Broker, Limits, Listen};
+use crate::broker::{Access, Broker, Limits, Listen};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::flow::{Bulletin, LocalPublish};
 use crate::port::{self, Port};
 use crate::publisher::{Publisher, TAP_CAPACITY};
@@ -127,7 +127,7 @@ impl Gateway {
         let queue = Queue::open(&config.queue, topics.clone(), consumers)?;
         let bulletin = Bulletin::default();
 
-        let broker = Broker::new(Limits::default(), queue.clone());
+        let broker = Broker::new(Limits::default(), queue.clone()).with_access(access(&config.broker));
         let mut local = Tasks::default();
         start_local(&mut local, &config, &broker, &queue, &bulletin, &topics);
 
@@ -200,6 +200,11 @@ impl Gateway {
             tracing::error!("the queue did not close");
         }
     }
+}
+
+/// Who may connect to the local broker.
+fn access(config: &config::Broker) -> Access {
+    Access::new(config, uuid::Uuid::new_v4().into_bytes())
 }
 
 /// The local broker's door for our own parts.

@@ -73,7 +73,9 @@ impl Hash {
     /// # Errors
     /// Where it has not the form, or would cost too much to check. The error does not repeat it.
     pub fn parse(text: &str) -> Result<Self, HashError> {
-        let hash = PasswordHash::new(text).map_err(|_| HashError::Form)?;
+        let is_foreign = text.starts_with('$') && !text.starts_with("$argon2id$");
+        let wrong = if is_foreign { HashError::Function } else { HashError::Form };
+        let hash = PasswordHash::new(text).map_err(|_| wrong)?;
         let version = hash.version.map(Version::try_from);
         if hash.algorithm != Algorithm::Argon2id.ident() || !matches!(version, Some(Ok(Version::V0x13))) {
             return Err(HashError::Function);

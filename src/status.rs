@@ -322,4 +322,7 @@ pub struct Broker {
     pub sent: u64,
     /// Messages that a full client queue made us drop.
     pub dropped: u64,
+    /// Connections that were not let in: no such user, a wrong password, or not allowed to.
+    #[serde(default)]
+    pub logins_refused: u64,
 }

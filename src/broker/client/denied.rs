@@ -1,6 +1,7 @@
 //! What a client may not do, and what it hears of it.
 
 use super::super::login::Revoked;
+use super::super::losses::Loss;
 use super::{Client, End, now};
 use crate::mqtt::packet::{Reason, Subscribe, SubscribeFilter, Version};
 use crate::queue::acks::{Due, Verdict};
@@ -40,7 +41,7 @@ impl Client {
     pub(super) fn may_publish(&self, topic: &str) -> bool {
         let may = self.login.rights().may_publish(topic);
         if !may {
-            self.broker().lock().count_dropped();
+            self.broker().lock().count_lost(Loss::Denied);
             self.tell_denied("publish", topic);
         }
         may

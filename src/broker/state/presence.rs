@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Acks, Entry, Filter, Place, Session, SessionKey, State, TakenOver};
+use super::{Acks, Entry, Filter, Loss, Place, Session, SessionKey, State, TakenOver};
 use crate::mqtt::packet::{Connect, Publish, Reason, Version, Will};
 
 /// Whether a session has a connection.
@@ -166,7 +166,7 @@ impl State {
         let Some(entry) = self.sessions.get(&key) else { return };
         let is_offline = matches!(entry.presence, Presence::Offline { .. });
         if is_offline && entry.owner.as_deref().is_some_and(is_gone) {
-            self.dropped += entry.session.waiting();
+            self.losses.add_many(Loss::Forgotten, entry.session.waiting());
             self.forget(key);
         }
     }
@@ -239,7 +239,8 @@ impl State {
                 Presence::Offline { since, .. } => Some((since, *key)),
             });
             let (_, oldest) = offline.min().ok_or(Reason::QUOTA)?;
-            self.dropped += self.sessions.get(&oldest).map_or(0, |entry| entry.session.waiting());
+            let waiting = self.sessions.get(&oldest).map_or(0, |entry| entry.session.waiting());
+            self.losses.add_many(Loss::Forgotten, waiting);
             self.forget(oldest);
         }
         self.next_key += 1;
@@ -251,6 +252,7 @@ impl State {
         let Some(entry) = self.sessions.remove(&key) else { return };
         self.by_client.remove(&entry.client_id);
         self.held_bytes = self.held_bytes.saturating_sub(entry.counted_bytes);
+        self.weights.change(key, entry.counted_bytes, 0);
         if let Some(at) = entry.presence.deadline() {
             self.deadlines.remove(&(at, key));
         }
