@@ -97,7 +97,8 @@ impl Default for Limits {
             queue_bytes: 4 * MIB,
             all_queues_bytes: 32 * MIB,
             in_flight: 100,
-            receive_maximum: 256,
+            // Bursts of QoS 2 beyond it end the connection, and MQTT.js does not count.
+            receive_maximum: 1000,
             retained_messages: 10_000,
             retained_bytes: 16 * MIB,
         }

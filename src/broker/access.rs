@@ -92,6 +92,8 @@ pub(super) enum Refusal {
     Throttled,
     /// Too many logins wait for their turn.
     Busy,
+    /// The session under its client id is another user's.
+    OthersSession,
     /// Its will goes where it may not publish.
     Will,
 }
@@ -104,6 +106,7 @@ impl Refusal {
             Self::Anonymous | Self::UnknownCertificate | Self::OtherName | Self::Will => {
                 Reason::NOT_AUTHORIZED
             }
+            Self::OthersSession => Reason::CLIENT_ID,
             Self::Throttled => Reason::CONNECTION_RATE,
             Self::Busy => Reason::BUSY,
         }
@@ -116,6 +119,7 @@ impl Refusal {
             Self::Anonymous => "a user name and a password are needed",
             Self::UnknownCertificate => "no user has the name in the certificate",
             Self::OtherName => "the user name is not the name in the certificate",
+            Self::OthersSession => "the client id belongs to another user",
             Self::Throttled => "too many failed logins: wait a minute",
             Self::Busy => "too many logins at a time: try again",
             Self::Will => "the will's topic is not allowed",

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
+use super::access::Refusal;
 use super::aliases::{MAXIMUM, OurAliases, TheirAliases};
 use super::end::End;
 use super::end::TakenOver;
@@ -48,14 +49,11 @@ pub(super) struct Newcomer {
 }
 
 impl Newcomer {
-    /// Gives it a client id if it has none. `codec` keeps to its limits from now on.
-    pub(super) fn new(mut connect: Connect, codec: &mut Codec) -> Self {
+    /// Gives it a client id if it has none.
+    pub(super) fn new(mut connect: Connect) -> Self {
         let is_assigned = connect.client_id.is_empty();
         if is_assigned {
             connect.client_id = format!("serialgate-{}", uuid::Uuid::new_v4().simple()).into();
-        }
-        if let Some(bytes) = connect.maximum_packet_size {
-            codec.set_peer_maximum(bytes);
         }
         Self { connect, is_assigned }
     }
@@ -84,20 +82,21 @@ impl Client {
     pub(super) fn enter(
         broker: &Broker,
         mut codec: Codec,
-        Newcomer { connect, is_assigned }: Newcomer,
+        newcomer: &Newcomer,
         login: Login,
         wake: Arc<Notify>,
         out: &mut BytesMut,
     ) -> Result<Self, End> {
-        let attached = match broker.enter(&connect, &login, wake) {
+        let Newcomer { connect, is_assigned } = newcomer;
+        let attached = match broker.enter(connect, &login, wake) {
             Ok(attached) => attached,
             Err(reason) => {
-                let why = match reason {
-                    Reason::CLIENT_ID => "the client id belongs to another user",
-                    _ => "too many sessions",
+                let end = match reason {
+                    Reason::CLIENT_ID => Refusal::OthersSession.into(),
+                    _ => End::Refused { reason, why: "too many sessions" },
                 };
-                refuse(&mut codec, reason, why, out);
-                return Err(End::Refused { reason, why });
+                refuse(&mut codec, &end, out);
+                return Err(end);
             }
         };
         // Until it has its CONNACK, nobody knows of its will.
@@ -117,7 +116,7 @@ impl Client {
             seat,
             codec,
             version: connect.version,
-            client_id: connect.client_id,
+            client_id: Arc::clone(&connect.client_id),
             login,
             // One and a half times what was agreed (MQTT 5.0, 3.1.2.10).
             keep_alive: match connect.keep_alive_s {
@@ -144,11 +143,10 @@ impl Client {
         self.seat.place
     }
 
-    /// Whether to let it wait before taking more from it. Over 5.0 the receive maximum does that.
+    /// Whether to let it wait before taking more from it. Over 5.0 a client should know by itself
+    /// when to wait, from the receive maximum; MQTT.js for one does not, and is better held back
+    /// than cut off.
     pub(super) fn must_wait(&self) -> Result<bool, End> {
-        if self.version == Version::V5 {
-            return Ok(false);
-        }
         let due = self.broker().lock().with_acks(self.place(), |acks| acks.len())?;
         Ok(due >= usize::from(self.broker().limits().receive_maximum))
     }
@@ -240,11 +238,13 @@ impl Client {
         }
     }
 
-    /// Lets go of the session and, over 5.0, puts the reason in `out`.
+    /// Lets go of the session and, over 5.0, puts the reason in `out`, as code and in words.
     pub(super) fn leave(mut self, end: &End, out: &mut BytesMut) {
         if let Some(reason) = end.reason() {
+            let words = Some(end.to_string().into());
+            let disconnect = Disconnect { reason_string: words, ..Disconnect::new(reason) };
             // What this reason code cannot be said with, or the client cannot take, stays unsaid.
-            let _ = self.codec.encode(&Packet::Disconnect(Disconnect::new(reason)), out);
+            let _ = self.codec.encode(&Packet::Disconnect(disconnect), out);
         }
     }
 
@@ -356,12 +356,13 @@ fn not_found(id: PacketId) -> Ack {
     Ack { id, reason: Reason::ID_NOT_FOUND }
 }
 
-/// Answers a CONNECT with a refusal, where the version has words for it; with `told` where the
-/// client takes that much.
-pub(super) fn refuse(codec: &mut Codec, reason: Reason, told: &str, out: &mut BytesMut) {
+/// Answers a CONNECT with a refusal, where the version has a code for it; over 5.0 in words, too, as
+/// far as the client takes them.
+pub(super) fn refuse(codec: &mut Codec, end: &End, out: &mut BytesMut) {
+    let Some(reason) = end.reason() else { return };
     let answer = ConnAck::new(reason, false);
-    let in_words = ConnAck { reason_string: Some(told.into()), ..answer.clone() };
-    if told.is_empty() || codec.encode(&Packet::ConnAck(Box::new(in_words)), out).is_err() {
+    let in_words = ConnAck { reason_string: Some(end.to_string().into()), ..answer.clone() };
+    if codec.encode(&Packet::ConnAck(Box::new(in_words)), out).is_err() {
         // To a reason that has no place in a CONNACK, closing the connection is the answer.
         let _ = codec.encode(&Packet::ConnAck(Box::new(answer)), out);
     }

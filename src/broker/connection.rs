@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Broker;
+use super::access::Refusal;
 use super::client::{Client, Newcomer, refuse};
 use super::end::End;
 use super::remote::Remote;
@@ -61,7 +62,7 @@ where
         }
         Err(_) => return tracing::debug!("no CONNECT came"),
     };
-    let newcomer = Newcomer::new(connect, &mut codec);
+    let newcomer = Newcomer::new(connect);
     // Nothing more is decoded until the CONNACK is on its way.
     let login = tokio::select! {
         login = broker.0.door.login(&newcomer.connect, &remote, deadline) => login,
@@ -70,21 +71,24 @@ where
     let login = match login {
         Ok(login) => login,
         Err(refusal) => {
-            refuse(&mut codec, refusal.reason(), refusal.told(), &mut link.output);
+            refuse(&mut codec, &refusal.into(), &mut link.output);
             return link.close().await;
         }
     };
     let wake = Arc::new(Notify::new());
     let (client_id, version) = (Arc::clone(&newcomer.connect.client_id), newcomer.connect.version);
     let user = login.identity.user().cloned();
-    let mut client = match Client::enter(&broker, codec, newcomer, login, Arc::clone(&wake), &mut link.output)
-    {
-        Ok(client) => client,
-        Err(end) => {
-            tracing::debug!(client = ?client_id, ?user, reason = %end, "client refused");
-            return link.close().await;
-        }
-    };
+    let mut client =
+        match Client::enter(&broker, codec, &newcomer, login, Arc::clone(&wake), &mut link.output) {
+            Ok(client) => client,
+            Err(end) => {
+                tracing::debug!(client = ?client_id, ?user, reason = %end, "client refused");
+                if end.reason() == Some(Reason::CLIENT_ID) {
+                    broker.0.door.refuse(Refusal::OthersSession, &newcomer.connect, &remote);
+                }
+                return link.close().await;
+            }
+        };
     tracing::debug!(client = ?client_id, ?user, ?version, remote = %remote.address, "client connected");
     let end = link.serve(&broker, &mut client, &wake, &stop).await;
     tracing::debug!(client = ?client_id, reason = %end, "client disconnected");
@@ -97,11 +101,10 @@ where
 /// Over 3.1.1 only some refusals have a word of their own; anything else is answered by closing.
 fn refuse_unread(codec: &mut Codec, end: &End, out: &mut BytesMut) {
     let End::Codec(error) = end else { return };
-    let reason = error.reason();
     match codec.version() {
-        Some(Version::V5) => refuse(codec, reason, "", out),
-        Some(Version::V3) if matches!(reason, Reason::UNSUPPORTED_VERSION | Reason::CLIENT_ID) => {
-            refuse(codec, reason, "", out);
+        Some(Version::V5) => refuse(codec, end, out),
+        Some(Version::V3) if matches!(error.reason(), Reason::UNSUPPORTED_VERSION | Reason::CLIENT_ID) => {
+            refuse(codec, end, out);
         }
         Some(Version::V3) | None => {}
     }
@@ -208,7 +211,9 @@ where
             client.take(packet, &mut self.output)?;
         };
         client.acknowledge_ready(&mut self.output)?;
-        client.fill(&mut self.output, WRITE_BYTES, now.into_std())?;
+        // Messages have come since: to an earlier moment, one would seem to have more time left than
+        // it was given.
+        client.fill(&mut self.output, WRITE_BYTES, Instant::now().into_std())?;
         shrink(&mut self.output);
         if reads {
             shrink(&mut self.input);

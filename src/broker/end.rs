@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::access::Refusal;
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::Reason;
 use crate::mqtt::session::Exceeded;
@@ -61,6 +62,12 @@ impl End {
 impl From<TakenOver> for End {
     fn from(TakenOver: TakenOver) -> Self {
         Self::Refused { reason: Reason::TAKEN_OVER, why: "another connection took the session" }
+    }
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { reason: refusal.reason(), why: refusal.told() }
     }
 }
 

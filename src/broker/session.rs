@@ -295,12 +295,8 @@ impl Session {
             self.until_purge = left;
             return;
         }
-        let mut freed = 0;
-        self.queue.extract(|delivery| delivery.message.is_expired(now), &mut |delivery| {
-            freed += delivery.bytes();
-            lost(delivery, Loss::Expired);
-        });
-        self.under_way = self.under_way.saturating_sub(freed);
+        let expired = |delivery: &Delivery| delivery.message.is_expired(now);
+        self.queue.extract(expired, &mut |delivery| lost(delivery, Loss::Expired));
         self.until_purge = self.queue.len();
     }
 

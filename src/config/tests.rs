@@ -812,7 +812,6 @@ bridges:
             ("output: json", "`output`"),
             ("ports: [{path: /dev/a, output: json}]", "`output`"),
             ("ports: [{path: /dev/a, format: csv}]", "`csv`"),
-            ("broker: {users: []}", "`users`"),
             ("broker: {listen: [{address: '127.0.0.1:1', tls: {}}]}", "`tls`"),
             ("broker: {listen: [{address: '127.0.0.1:1', websocket: true}]}", "`websocket`"),
         ] {

@@ -15,7 +15,8 @@ fn a_right_password_gets_in_and_a_wrong_one_does_not() {
         assert!(anonymous.status.success(), "on loopback nobody needs a name: {}", said(&anonymous));
         for login in ["-u esp -P hunter3", "-u esp", "-u nobody -P hunter2", "-u ESP -P hunter2"] {
             let wrong = publish(login);
-            let words = if version == "5" { "Bad username or password" } else { "bad user name or password" };
+            let words =
+                if version == "5" { "Bad User Name or Password" } else { "bad user name or password" };
             assert!(!wrong.status.success() && said(&wrong).contains(words), "{login}: {}", said(&wrong));
         }
         // Back to none: the next version has the same free tries.

@@ -14,9 +14,9 @@ fn a_session_is_neither_read_nor_cut_off_by_another_user() {
         let mut ada = site.subscribe(&format!("-V {version} {ADA} -c {stay} -q 1 -t t"));
         for thief in ["-u eve -P hunter2", ""] {
             for clean in ["", "-c"] {
-                let stolen = site.try_subscribe(&format!("-V {version} {thief} -i board {clean} -q 1 -t t"));
+                let stolen = site.publish(&format!("-V {version} {thief} -i board {clean} -t t -m x"));
                 let words =
-                    if version == "5" { "Client identifier not valid" } else { "identifier rejected" };
+                    if version == "5" { "Client Identifier not valid" } else { "identifier rejected" };
                 assert!(said(&stolen).contains(words), "{thief} {clean}: {}", said(&stolen));
             }
         }
@@ -26,8 +26,10 @@ fn a_session_is_neither_read_nor_cut_off_by_another_user() {
 
         // What waits for an absent owner waits for nobody else.
         assert!(site.publish("-q 1 -t t -m private").status.success());
-        let stolen = site.try_subscribe(&format!("-V {version} -u eve -P hunter2 -i board -c -q 1 -t t"));
-        assert!(!said(&stolen).contains("private"), "{}", said(&stolen));
+        let refused = site.broker_status("logins_refused");
+        let stolen = site.publish(&format!("-V {version} -u eve -P hunter2 -i board -c -t t -m x"));
+        assert!(!stolen.status.success(), "{}", said(&stolen));
+        assert_eq!(site.broker_status("logins_refused"), refused + 1);
         let mut ada = site.subscribe(&format!("-V {version} {ADA} -c {stay} -q 1 -t t"));
         assert_eq!(ada.hear(1), ["private"]);
     }

@@ -1,5 +1,6 @@
 //! A running gateway, and clients that try it.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -78,8 +79,8 @@ impl Site {
         let mut child =
             self.client("mosquitto_sub", &format!("-d {args}")).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut subscriber = Subscriber { child, lines };
-        subscriber.until(|line| line.starts_with("Subscribed"));
+        let mut subscriber = Subscriber { child, lines, heard: VecDeque::new() };
+        while !subscriber.line().starts_with("Subscribed") {}
         subscriber
     }
 
@@ -108,29 +109,28 @@ impl Drop for Site {
 pub(crate) struct Subscriber {
     child: Child,
     lines: BufReader<ChildStdout>,
+    heard: VecDeque<String>,
 }
 
 impl Subscriber {
-    /// The next payloads.
+    /// The next payloads. What waited in a session may come before the subscription is granted.
     pub(crate) fn hear(&mut self, count: usize) -> Vec<String> {
-        (0..count).map(|_| self.until(|line| !is_debug(line))).collect()
-    }
-
-    /// The next line that `is_wanted`.
-    fn until(&mut self, is_wanted: impl Fn(&str) -> bool) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert!(self.lines.read_line(&mut line).unwrap() > 0, "the subscriber ended");
-            if is_wanted(line.trim_end()) {
-                return line.trim_end().to_owned();
-            }
+        while self.heard.len() < count {
+            self.line();
         }
+        self.heard.drain(..count).collect()
     }
-}
 
-fn is_debug(line: &str) -> bool {
-    line.starts_with("Client ") || line.starts_with("Subscribed ")
+    /// The next line; a payload is kept.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.lines.read_line(&mut line).unwrap() > 0, "the subscriber ended");
+        let line = line.trim_end().to_owned();
+        if !line.starts_with("Client ") && !line.starts_with("Subscribed ") {
+            self.heard.push_back(line.clone());
+        }
+        line
+    }
 }
 
 impl Drop for Subscriber {

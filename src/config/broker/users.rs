@@ -1,5 +1,8 @@
 //! `broker.users`: who may connect with a name, and what each may do.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use crate::config::read::{Problems, Table, Wrong, text};
