@@ -325,4 +325,8 @@ pub struct Broker {
     /// Connections that were not let in: no such user, a wrong password, or not allowed to.
     #[serde(default)]
     pub logins_refused: u64,
+    /// Connections that came to nothing since the daemon started: one too many, silent, or without a
+    /// handshake or CONNECT that could be taken.
+    #[serde(default)]
+    pub refused: u64,
 }

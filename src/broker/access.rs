@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::remote::Remote;
-use crate::config::{self, User};
+use crate::config::{self, Listener, User};
 use crate::mqtt::packet::{Connect, Reason};
 use crate::password::{Hash, SALT_BYTES};
 
@@ -72,12 +72,12 @@ pub(super) enum Admission {
         exists: bool,
     },
     /// It may not.
-    Refused(Refusal),
+    Refused(Denial),
 }
 
 /// Why a client may not come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Denial {
     /// There is no such user, or none with a password.
     NoSuchUser,
     /// The password is wrong.
@@ -98,7 +98,7 @@ pub(super) enum Refusal {
     Will,
 }
 
-impl Refusal {
+impl Denial {
     /// What the client is told.
     pub(super) fn reason(self) -> Reason {
         match self {
@@ -127,7 +127,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Denial {
     /// In words, for our own log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -147,7 +147,7 @@ impl Access {
         Self {
             users: users.iter().map(|user| (Arc::clone(&user.name), user.clone())).collect(),
             decoy,
-            takes_certificates: false,
+            takes_certificates: config.listen.iter().any(Listener::wants_certificates),
         }
     }
 
@@ -163,7 +163,7 @@ impl Access {
             return if remote.may_be_anonymous() {
                 Admission::Granted(Identity::Anonymous)
             } else {
-                Admission::Refused(Refusal::Anonymous)
+                Admission::Refused(Denial::Anonymous)
             };
         }
         let user = user.cloned().unwrap_or_default();
@@ -171,7 +171,7 @@ impl Access {
         let exists = known.is_some();
         match known.or_else(|| self.decoy.clone()) {
             Some(hash) => Admission::Check { user, hash, exists },
-            None => Admission::Refused(Refusal::NoSuchUser),
+            None => Admission::Refused(Denial::NoSuchUser),
         }
     }
 
@@ -196,11 +196,11 @@ impl Access {
 
     fn by_certificate(&self, name: &Arc<str>, user: Option<&Arc<str>>) -> Admission {
         if user.is_some_and(|user| user != name) {
-            Admission::Refused(Refusal::OtherName)
+            Admission::Refused(Denial::OtherName)
         } else if self.users.is_empty() || self.users.contains_key(name) {
             Admission::Granted(Identity::Certificate(Arc::clone(name)))
         } else {
-            Admission::Refused(Refusal::UnknownCertificate)
+            Admission::Refused(Denial::UnknownCertificate)
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use super::access::Refusal;
+use super::access::Denial;
 use super::aliases::{MAXIMUM, OurAliases, TheirAliases};
 use super::end::End;
 use super::end::TakenOver;
@@ -92,7 +92,7 @@ impl Client {
             Ok(attached) => attached,
             Err(reason) => {
                 let end = match reason {
-                    Reason::CLIENT_ID => Refusal::OthersSession.into(),
+                    Reason::CLIENT_ID => Denial::OthersSession.into(),
                     _ => End::Refused { reason, why: "too many sessions" },
                 };
                 refuse(&mut codec, &end, out);

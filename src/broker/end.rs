@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::access::Refusal;
+use super::access::Denial;
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::Reason;
 use crate::mqtt::session::Exceeded;
@@ -65,8 +65,8 @@ impl From<TakenOver> for End {
     }
 }
 
-impl From<Refusal> for End {
-    fn from(refusal: Refusal) -> Self {
+impl From<Denial> for End {
+    fn from(refusal: Denial) -> Self {
         Self::Refused { reason: refusal.reason(), why: refusal.told() }
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout_at;
 
-use super::access::{Access, Admission, Identity, Known, Noted, Print, Refusal, Rights, Source, Throttle};
+use super::access::{Access, Admission, Denial, Identity, Known, Noted, Print, Rights, Source, Throttle};
 use super::now;
 use super::remote::Remote;
 use crate::mqtt::packet::Connect;
@@ -25,7 +25,7 @@ const CHECKS: usize = 1;
 const LINE: usize = 64;
 
 /// Who lets clients in.
-pub(super) struct Door {
+pub(super) struct Logins {
     access: watch::Sender<Arc<Access>>,
     checks: Arc<Semaphore>,
     line: Semaphore,
@@ -74,7 +74,7 @@ impl Login {
     }
 }
 
-impl Door {
+impl Logins {
     /// Open to anonymous clients on loopback.
     pub(super) fn new() -> Self {
         let key = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(uuid::Uuid::into_bytes).concat();
@@ -109,7 +109,7 @@ impl Door {
         connect: &Connect,
         remote: &Remote,
         deadline: tokio::time::Instant,
-    ) -> Result<Login, Refusal> {
+    ) -> Result<Login, Denial> {
         let access = self.access.subscribe();
         let admission = access.borrow().admit(connect, remote);
         let admitted = match admission {
@@ -119,7 +119,7 @@ impl Door {
                 let password = connect.password.clone().unwrap_or_default();
                 let attempt = Attempt { source: remote.address.into(), user: &user, exists };
                 let checked = timeout_at(deadline, self.check(&attempt, password, hash)).await;
-                checked.unwrap_or(Err(Refusal::Busy)).map(|()| Identity::Password(user))
+                checked.unwrap_or(Err(Denial::Busy)).map(|()| Identity::Password(user))
             }
         };
         let login = admitted.and_then(|identity| enter(access, identity, connect));
@@ -127,14 +127,14 @@ impl Door {
     }
 
     /// A client is not let in: counts it, and tells of it, though not each time.
-    pub(super) fn refuse(&self, refusal: Refusal, connect: &Connect, remote: &Remote) {
+    pub(super) fn refuse(&self, refusal: Denial, connect: &Connect, remote: &Remote) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let (address, user) = (remote.address, connect.username.as_deref().unwrap_or_default());
         let mut memory = self.memory();
         let failures = memory.throttle.failures(address.into(), user);
         let is_news = match refusal {
             // The first ones, and then fewer and fewer.
-            Refusal::NoSuchUser | Refusal::WrongPassword => failures.is_power_of_two(),
+            Denial::NoSuchUser | Denial::WrongPassword => failures.is_power_of_two(),
             _ => memory.noted.is_news(&address.to_string(), refusal.told(), now()),
         };
         drop(memory);
@@ -150,13 +150,13 @@ impl Door {
         self.memory().noted.is_news(client_id, level, now)
     }
 
-    async fn check(&self, attempt: &Attempt<'_>, password: Bytes, hash: Hash) -> Result<(), Refusal> {
+    async fn check(&self, attempt: &Attempt<'_>, password: Bytes, hash: Hash) -> Result<(), Denial> {
         let print = self.memory().known.print(attempt.user, &password, &hash);
         if self.without_check(attempt, &print)? {
             return Ok(());
         }
-        let _place = self.line.try_acquire().map_err(|_| Refusal::Busy)?;
-        let permit = Arc::clone(&self.checks).acquire_owned().await.map_err(|_| Refusal::Busy)?;
+        let _place = self.line.try_acquire().map_err(|_| Denial::Busy)?;
+        let permit = Arc::clone(&self.checks).acquire_owned().await.map_err(|_| Denial::Busy)?;
         // Those before it in the line may have been the same user, for better or worse.
         if self.without_check(attempt, &print)? {
             return Ok(());
@@ -167,7 +167,7 @@ impl Door {
             drop(permit);
             fits
         });
-        let fits = checked.await.map_err(|_| Refusal::Busy)?;
+        let fits = checked.await.map_err(|_| Denial::Busy)?;
         let mut memory = self.memory();
         if fits && attempt.exists {
             memory.throttle.succeeded(attempt.source, attempt.user);
@@ -175,15 +175,15 @@ impl Door {
             return Ok(());
         }
         memory.throttle.failed(attempt.source, attempt.user, now());
-        Err(if attempt.exists { Refusal::WrongPassword } else { Refusal::NoSuchUser })
+        Err(if attempt.exists { Denial::WrongPassword } else { Denial::NoSuchUser })
     }
 
     /// Whether the password is known to be right already.
-    fn without_check(&self, attempt: &Attempt<'_>, print: &Print) -> Result<bool, Refusal> {
+    fn without_check(&self, attempt: &Attempt<'_>, print: &Print) -> Result<bool, Denial> {
         let memory = self.memory();
         // First of all: else what is remembered could be guessed at without pauses.
         if memory.throttle.is_paused(attempt.source, attempt.user, now()) {
-            return Err(Refusal::Throttled);
+            return Err(Denial::Throttled);
         }
         Ok(attempt.exists && memory.known.contains(print))
     }
@@ -206,12 +206,12 @@ fn enter(
     mut access: watch::Receiver<Arc<Access>>,
     identity: Identity,
     connect: &Connect,
-) -> Result<Login, Refusal> {
+) -> Result<Login, Denial> {
     // What has changed during a check counts.
     let rights = access.borrow_and_update().rights(&identity, &connect.client_id);
-    let rights = rights.ok_or(Refusal::NoSuchUser)?;
+    let rights = rights.ok_or(Denial::NoSuchUser)?;
     match &connect.will {
-        Some(will) if !rights.may_publish(&will.message.topic) => Err(Refusal::Will),
+        Some(will) if !rights.may_publish(&will.message.topic) => Err(Denial::Will),
         _ => Ok(Login { identity, access, rights }),
     }
 }

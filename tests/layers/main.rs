@@ -78,6 +78,8 @@ const LAYERS: &[(&str, Layer)] = &[
     ("broker", Layer::Part),
     ("broker::access", Layer::Pure),
     ("broker::aliases", Layer::Pure),
+    ("broker::door::crowd", Layer::Pure),
+    ("broker::door::refusals", Layer::Pure),
     ("broker::end", Layer::Pure),
     ("broker::filter", Layer::Pure),
     ("broker::losses", Layer::Pure),

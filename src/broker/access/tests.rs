@@ -113,8 +113,8 @@ fn neither_hashes_nor_passwords_are_shown() {
     let access = access("{name: esp, HASH}");
     let shown = format!("{access:?} {:?}", access.admit(&connect(Some("esp"), None), &from(THERE, None)));
     assert!(shown.contains("esp") && !shown.contains("argon2") && !shown.contains("AxbP"), "{shown}");
-    for refusal in [Refusal::NoSuchUser, Refusal::WrongPassword] {
-        assert_eq!(refusal.told(), Refusal::NoSuchUser.told(), "a client must not learn who exists");
+    for refusal in [Denial::NoSuchUser, Denial::WrongPassword] {
+        assert_eq!(refusal.told(), Denial::NoSuchUser.told(), "a client must not learn who exists");
     }
 }
 

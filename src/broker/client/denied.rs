@@ -80,7 +80,7 @@ impl Client {
 
     /// Tells that the client may not do something, though not each time.
     fn tell_denied(&self, what: &'static str, topic: &str) {
-        if self.broker().0.door.is_news(&self.client_id, topic, now()) {
+        if self.broker().0.logins.is_news(&self.client_id, topic, now()) {
             let user = self.login.identity.user().map(|user| &**user);
             tracing::warn!(client = &*self.client_id, user, topic, "not allowed to {what}");
         }

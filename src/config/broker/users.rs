@@ -6,7 +6,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::config::read::{Problems, Table, Wrong, text};
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use crate::config::values;
 use crate::password::Hash;
 use crate::topic;
@@ -54,6 +54,12 @@ pub(super) fn read_all(table: &mut Table<'_>, problems: &mut Problems) -> Vec<Us
 
 fn read(node: &Node, problems: &mut Problems) -> Option<User> {
     let mut table = Table::open("a user", node, problems)?;
+    if let Some(place) = table.place_of("password_hash").filter(|_| is_cut(node)) {
+        let what = "the hash ends at its first comma here";
+        problems.add_for("password_hash", place, &Wrong::new(what, "put it in quotes"));
+        // The rest of it looks like keys, which nobody should see.
+        return None;
+    }
     let (mut name, mut password) = (None, None);
     table.require("name", "name: esp32", &mut name, problems, |text| {
         values::line(text, MAX_NAME_BYTES).map(|name| Some(Arc::from(name)))
@@ -70,6 +76,12 @@ fn read(node: &Node, problems: &mut Problems) -> Option<User> {
     }
     table.close(&[], problems);
     Some(User { name: name?, password, publish, subscribe })
+}
+
+/// Whether a hash without quotes stands between braces, where its commas part it.
+fn is_cut(user: &Node) -> bool {
+    let Value::Mapping(pairs) = &user.value else { return false };
+    pairs.iter().any(|(key, _)| matches!(&key.value, Value::Text(key) if key.starts_with("p=")))
 }
 
 /// A hash. What is wrong with it is told without repeating it: it may be a password.

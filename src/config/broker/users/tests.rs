@@ -52,6 +52,7 @@ fn what_is_wrong_with_a_user_is_told_without_its_secrets() {
         "    - {name: a, password_hash: hunter2}\n",
         "    - {name: a, password_hash: $2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW}\n",
         "    - {name: a, password_hash: '$argon2id$v=19$m=1048576,t=2,p=1$c29tZXNhbHQxNmJ5dGVzIQ$AxbPsoar4jn1B/TXxLkKTzwX53OVAvuM6N1Za4BCEU8'}\n",
+        "    - {name: a, password_hash: $argon2id$v=19$m=4096,t=1,p=1$c29tZXNhbHQxNmJ5dGVzIQ$AxbPsoar4jn1B/TXxLkKTzwX53OVAvuM6N1Za4BCEU8}\n",
         "    - {name: a, publish: sensors/#, subscribe: ['a#', $share/g/a]}\n",
         "    - {name: a, publsh: []}\n",
         "    - esp32\n",
@@ -67,6 +68,7 @@ fn what_is_wrong_with_a_user_is_told_without_its_secrets() {
     s.yaml:3:32: password_hash: this is not of the form $argon2id$v=19$m=…,t=…,p=…$salt$hash; write what `serialgate passwd` prints, in quotes
     s.yaml:3:32: password_hash: this is not argon2id in version 19; write what `serialgate passwd` prints, in quotes
     s.yaml:3:32: password_hash: this needs m=1048576 KiB of memory, which is not within 4096 to 65536; write what `serialgate passwd` prints, in quotes
+    s.yaml:3:32: password_hash: the hash ends at its first comma here; put it in quotes
     s.yaml:3:26: publish: here stands a single value, not a list; write `publish: ["sensors/%c/#"]`, or `publish: []` for nothing
     s.yaml:3:49: subscribe: `a#` is not a topic filter; write for example `sensors/+/temp`, `sensors/#` or `devices/%c/#`
     s.yaml:3:55: subscribe: `$share/g/a` is a shared subscription; write the filter that follows the name of the group: it holds for shared subscriptions too
