@@ -31,6 +31,7 @@ test: ## Install what is needed, then check format, lints and all tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
+	$(CARGO) check --locked --target-dir target --manifest-path fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
 
 bench: ## Measure latency, CPU, memory, writes to flash (as root); ten minutes; writes docs/benchmarks.md
