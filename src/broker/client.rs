@@ -1,6 +1,7 @@
 //! The protocol with one connected client: packets in, bytes out. Knows no socket.
 
 mod denied;
+mod newcomer;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,13 +18,17 @@ use super::filter::Filter;
 use super::login::Login;
 use super::session::{Outbound, PubRel, Session};
 use super::state::{Farewell, Place};
+use super::sys;
+use super::traffic::Traffic;
 use super::{Broker, now};
-use crate::mqtt::codec::Codec;
+use crate::mqtt::codec::{Codec, CodecError};
 use crate::mqtt::packet::{
-    Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Subscribe, Version,
+    Ack, ConnAck, Disconnect, Packet, PacketId, Publish, Qos, Reason, Subscribe, Version,
 };
 use crate::mqtt::session::Arrival;
 use crate::queue::acks::{self, Acks, Due, Lost, Verdict};
+
+pub(super) use newcomer::Newcomer;
 
 /// One connected client.
 #[derive(Debug)]
@@ -38,25 +43,8 @@ pub(super) struct Client {
     ends_with_connection: bool,
     their_aliases: TheirAliases,
     our_aliases: OurAliases,
-}
-
-/// A client that has said CONNECT.
-#[derive(Debug)]
-pub(super) struct Newcomer {
-    pub(super) connect: Connect,
-    /// It has left the choice of its client id to us.
-    is_assigned: bool,
-}
-
-impl Newcomer {
-    /// Gives it a client id if it has none.
-    pub(super) fn new(mut connect: Connect) -> Self {
-        let is_assigned = connect.client_id.is_empty();
-        if is_assigned {
-            connect.client_id = format!("serialgate-{}", uuid::Uuid::new_v4().simple()).into();
-        }
-        Self { connect, is_assigned }
-    }
+    /// What is not counted in the broker's numbers yet.
+    traffic: Traffic,
 }
 
 /// A connection's hold on its session: lets go of it however the connection ends, by a panic too.
@@ -111,6 +99,9 @@ impl Client {
             ..ConnAck::new(Reason::SUCCESS, attached.is_resumed)
         };
         codec.encode(&Packet::ConnAck(Box::new(answer)), out)?;
+        let mut traffic = Traffic::default();
+        traffic.received(0);
+        traffic.sent(out.len());
         seat.farewell.drops_will = false;
         let client = Self {
             seat,
@@ -126,6 +117,7 @@ impl Client {
             ends_with_connection: connect.session_expiry_s == 0,
             their_aliases: TheirAliases::default(),
             our_aliases: OurAliases::new(connect.topic_alias_maximum),
+            traffic,
         };
         if attached.is_resumed {
             client.end_denied()?;
@@ -136,6 +128,11 @@ impl Client {
     /// How long the client may be silent.
     pub(super) fn keep_alive(&self) -> Option<Duration> {
         self.keep_alive
+    }
+
+    /// What the topics hold that have aliases, in bytes.
+    pub(super) fn aliases_bytes(&self) -> usize {
+        self.their_aliases.bytes() + self.our_aliases.bytes()
     }
 
     /// Its session.
@@ -153,7 +150,12 @@ impl Client {
 
     /// The next packet in `input`.
     pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Packet>, End> {
-        Ok(self.codec.decode(input)?)
+        let before = input.len();
+        let packet = self.codec.decode(input)?;
+        if packet.is_some() {
+            self.traffic.received(before - input.len());
+        }
+        Ok(packet)
     }
 
     /// Does what a packet asks for, and puts what it says to it in `out`.
@@ -195,6 +197,8 @@ impl Client {
     /// Puts messages for the client in `out`, until that holds `enough` bytes or nothing is left
     /// that may be sent now.
     pub(super) fn fill(&mut self, out: &mut BytesMut, enough: usize, now: Instant) -> Result<(), End> {
+        let traffic = std::mem::take(&mut self.traffic);
+        self.broker().lock().count_traffic(traffic);
         while out.len() < enough {
             let next = self.broker().lock().next_outbound(self.place(), now)?;
             match next {
@@ -249,7 +253,7 @@ impl Client {
     }
 
     fn publish(&mut self, mut publish: Publish) -> Result<(), End> {
-        self.broker().lock().count_received();
+        self.broker().lock().count_received(publish.payload.len());
         self.their_aliases.resolve(&mut publish)?;
         publish.dup = false;
         match (publish.qos, publish.id.take()) {
@@ -259,6 +263,10 @@ impl Client {
                 self.accept(publish, Due::PubAck(id))
             }
             (Qos::ExactlyOnce, Some(id)) => {
+                if self.broker().lock().admit_receipt(self.place())?.is_err() {
+                    let why = "too many messages of QoS 2 that it has not released";
+                    return Err(End::Refused { reason: Reason::QUOTA, why });
+                }
                 match self.with_session(|session| session.incoming.publish_once(id))?? {
                     Arrival::New => self.accept(publish, Due::PubRec(id)),
                     Arrival::Pending => Ok(self.with_acks(|acks| acks.push_again(id))?),
@@ -301,6 +309,10 @@ impl Client {
         if subscribe.filters.iter().any(|wanted| wanted.no_local && shares(&wanted.filter)) {
             return Err(End::protocol("no local on a shared subscription"));
         }
+        let names_sys = |text: &str| Filter::parse(text).is_some_and(|filter| sys::is_ours(filter.topics));
+        if subscribe.filters.iter().any(|wanted| names_sys(&wanted.filter)) {
+            self.broker().want_sys();
+        }
         self.subscribe_to_allowed(subscribe)
     }
 
@@ -318,7 +330,7 @@ impl Client {
     fn deliver(&mut self, mut publish: Publish, out: &mut BytesMut) -> Result<(), End> {
         let new_alias = self.our_aliases.apply(&mut publish);
         let packet = Packet::Publish(Box::new(publish));
-        match self.codec.encode(&packet, out) {
+        match self.encode(&packet, out) {
             Ok(()) => {
                 self.our_aliases.settle(new_alias);
                 Ok(())
@@ -332,7 +344,14 @@ impl Client {
     }
 
     fn send(&mut self, packet: &Packet, out: &mut BytesMut) -> Result<(), End> {
-        Ok(self.codec.encode(packet, out)?)
+        Ok(self.encode(packet, out)?)
+    }
+
+    fn encode(&mut self, packet: &Packet, out: &mut BytesMut) -> Result<(), CodecError> {
+        let before = out.len();
+        self.codec.encode(packet, out)?;
+        self.traffic.sent(out.len() - before);
+        Ok(())
     }
 
     fn push_ack(&mut self, due: Due, verdict: Verdict) -> Result<(), End> {
