@@ -8,15 +8,17 @@
 //!                                    client ── Intake ──> queue, for what a bridge forwards
 //! ```
 //!
-//! `routing`, `session`, `filter`, `trie`, `retained` and `message` are pure. `state` puts them
-//! together and knows who is connected; `client` speaks the protocol for one connection, without a
-//! socket; `connection` moves the bytes, and `door` lets clients in.
+//! `routing`, `session`, `filter`, `trie`, `retained`, `message` and `access` (who may do what) are
+//! pure. `state` puts them together and knows who is connected; `client` speaks the protocol for one
+//! connection, without a socket; `connection` moves the bytes, `door` lets clients come to it, and
+//! `login` checks their passwords.
 //!
 //! It is a tap on the durable path, not a stage of it: sessions and retained messages live in
 //! memory and are gone after a restart. A client's message that a bridge forwards goes into the
 //! queue first, and is acknowledged when it is safe there. Everything has a limit ([`Limits`]);
 //! what does not fit is dropped and counted, never waited for.
 
+mod access;
 mod aliases;
 mod buffers;
 mod client;
@@ -26,6 +28,7 @@ mod end;
 mod filter;
 mod intake;
 mod load;
+mod login;
 mod losses;
 mod message;
 mod pool;
@@ -42,6 +45,7 @@ mod traffic;
 mod trie;
 
 pub use crate::config::Limits;
+pub use access::Access;
 pub use door::Listen;
 pub use intake::{Intake, NoIntake};
 
@@ -60,6 +64,7 @@ use crate::queue::{Full, Ticket};
 use crate::status;
 use buffers::Buffers;
 use door::{Doors, Hall, Visit};
+use login::{Login, Logins};
 use losses::Loss;
 use remote::Remote;
 use state::{Attached, Farewell, Place, State};
@@ -71,6 +76,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     limits: Mutex<Limits>,
     intake: Box<dyn Intake>,
+    logins: Logins,
     hall: Hall,
     /// The listeners that a reload wants.
     listeners: watch::Sender<Option<Vec<Listener>>>,
@@ -96,6 +102,7 @@ impl Broker {
         Self(Arc::new(Inner {
             limits: Mutex::new(limits),
             intake: Box::new(intake),
+            logins: Logins::new(),
             hall: Hall::new(),
             listeners: watch::Sender::new(None),
             state: Mutex::new(State::new(limits, now())),
@@ -103,6 +110,21 @@ impl Broker {
             deadline_changed: Notify::new(),
             sys_wanted: Notify::new(),
         }))
+    }
+
+    /// The same broker, which lets in whom `access` allows. Without this it is open to anonymous
+    /// clients on loopback, and to nobody else.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        self.reload_access(access);
+        self
+    }
+
+    /// From now on `access` holds. Clients stay connected, also where their password has changed;
+    /// subscriptions that are no longer allowed end, and so do the connections of users who are gone.
+    pub fn reload_access(&self, access: Access) {
+        self.0.logins.replace(access);
+        self.lock().wake_all();
     }
 
     /// A way in for our own parts.
@@ -114,12 +136,15 @@ impl Broker {
     /// The numbers for `status`.
     #[must_use]
     pub fn stats(&self) -> status::Broker {
-        status::Broker { refused: self.0.hall.refused(), ..self.lock().stats() }
+        let (refused, logins_refused) = (self.0.hall.refused(), self.0.logins.refused());
+        status::Broker { refused, logins_refused, ..self.lock().stats() }
     }
 
-    /// Takes over what a new configuration says, without ending a connection: limits, which hold from
-    /// now on, and listeners. Those that stay read their certificates again.
+    /// Takes over what a new configuration says, without ending a connection that may stay: who may
+    /// do what, limits, which hold from now on, and listeners. Those that stay read their
+    /// certificates again.
     pub fn reload(&self, config: &config::Broker) {
+        self.reload_access(Access::new(config, uuid::Uuid::new_v4().into_bytes()));
         *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = config.limits;
         self.lock().set_limits(config.limits);
         self.buffers().set_limit(buffers_bytes(&config.limits));
@@ -189,15 +214,14 @@ impl Broker {
         }
     }
 
-    /// A client of the user `owner` connects; `None` is an anonymous one.
-    fn enter(
-        &self,
-        connect: &Connect,
-        owner: Option<&Arc<str>>,
-        wake: Arc<Notify>,
-    ) -> Result<Attached, Reason> {
+    /// A client connects that has logged in.
+    fn enter(&self, connect: &Connect, login: &Login, wake: Arc<Notify>) -> Result<Attached, Reason> {
         let now = now();
-        let mut attached = self.lock().attach(connect, owner, wake, now)?;
+        let mut attached = {
+            let mut state = self.lock();
+            state.forget_abandoned(&connect.client_id, |owner| !login.access().knows(owner));
+            state.attach(connect, login.identity.user(), wake, now)?
+        };
         if let Some(will) = attached.will.take() {
             self.publish_will(will, attached.place.session, now);
         }

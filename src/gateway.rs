@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, Bridge};
-use crate::broker::{Broker, Listen};
+use crate::broker::{Access, Broker, Listen};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::flow::{Bulletin, LocalPublish};
 use crate::port;
 use crate::publisher::{Publisher, TAP_CAPACITY};
@@ -137,7 +137,7 @@ impl Gateway {
         let queue = Queue::open(&config.queue, topics.clone(), consumers)?;
         let bulletin = Bulletin::default();
 
-        let broker = Broker::new(config.broker.limits, queue.clone());
+        let broker = Broker::new(config.broker.limits, queue.clone()).with_access(access(&config.broker));
         let mut local = Tasks::default();
         start_local(&mut local, &config, &broker, &queue, &bulletin, &topics);
 
@@ -218,6 +218,11 @@ impl Gateway {
             tracing::error!("the queue did not close");
         }
     }
+}
+
+/// Who may connect to the local broker.
+fn access(config: &config::Broker) -> Access {
+    Access::new(config, uuid::Uuid::new_v4().into_bytes())
 }
 
 /// The local broker's door for our own parts.

@@ -1,5 +1,8 @@
 //! The protocol with one connected client: packets in, bytes out. Knows no socket.
 
+mod denied;
+mod newcomer;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -7,10 +10,12 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
+use super::access::Denial;
 use super::aliases::{MAXIMUM, OurAliases, TheirAliases};
 use super::end::End;
 use super::end::TakenOver;
 use super::filter::Filter;
+use super::login::Login;
 use super::session::{Outbound, PubRel, Session};
 use super::state::{Farewell, Place};
 use super::sys;
@@ -18,11 +23,13 @@ use super::traffic::Traffic;
 use super::{Broker, now};
 use crate::mqtt::codec::{Codec, CodecError};
 use crate::mqtt::packet::{
-    Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Subscribe, Version,
+    Ack, ConnAck, Disconnect, Packet, PacketId, Publish, Qos, Reason, Subscribe, Version,
 };
 use crate::mqtt::session::Arrival;
 use crate::queue::acks::{self, Acks, Due, Lost, Verdict};
 use crate::topic;
+
+pub(super) use newcomer::Newcomer;
 
 /// One connected client.
 #[derive(Debug)]
@@ -30,6 +37,8 @@ pub(super) struct Client {
     seat: Seat,
     codec: Codec,
     version: Version,
+    client_id: Arc<str>,
+    login: Login,
     keep_alive: Option<Duration>,
     /// The session had no expiry at CONNECT, so DISCONNECT cannot give it one.
     ends_with_connection: bool,
@@ -54,30 +63,27 @@ impl Drop for Seat {
 }
 
 impl Client {
-    /// The client of a CONNECT, with its CONNACK in `out`. `wake` is told when there is something
-    /// to send.
+    /// A client that has logged in, with its CONNACK in `out`. `wake` is told when there is
+    /// something to send.
     ///
     /// # Errors
     /// The broker does not take it; `out` holds the CONNACK that says so.
     pub(super) fn enter(
         broker: &Broker,
         mut codec: Codec,
-        mut connect: Connect,
+        newcomer: &Newcomer,
+        login: Login,
         wake: Arc<Notify>,
         out: &mut BytesMut,
     ) -> Result<Self, End> {
-        let assigned = connect.client_id.is_empty();
-        if assigned {
-            connect.client_id = format!("serialgate-{}", uuid::Uuid::new_v4().simple()).into();
-        }
-        let attached = match broker.enter(&connect, None, wake) {
+        let Newcomer { connect, is_assigned } = newcomer;
+        let attached = match broker.enter(connect, &login, wake) {
             Ok(attached) => attached,
             Err(reason) => {
-                let why = match reason {
-                    Reason::CLIENT_ID => "the client id belongs to another user",
-                    _ => "too many sessions",
+                let end = match reason {
+                    Reason::CLIENT_ID => Denial::OthersSession.into(),
+                    _ => End::Refused { reason, why: "too many sessions" },
                 };
-                let end = End::Refused { reason, why };
                 refuse(&mut codec, &end, out);
                 return Err(end);
             }
@@ -90,7 +96,7 @@ impl Client {
             receive_maximum: limits.receive_maximum,
             maximum_packet_size: Some(limits.packet_bytes),
             topic_alias_maximum: MAXIMUM,
-            assigned_client_id: assigned.then(|| Arc::clone(&connect.client_id)),
+            assigned_client_id: is_assigned.then(|| Arc::clone(&connect.client_id)),
             ..ConnAck::new(Reason::SUCCESS, attached.is_resumed)
         };
         codec.encode(&Packet::ConnAck(Box::new(answer)), out)?;
@@ -98,10 +104,12 @@ impl Client {
         traffic.received(0);
         traffic.sent(out.len());
         seat.farewell.drops_will = false;
-        Ok(Self {
+        let client = Self {
             seat,
             codec,
             version: connect.version,
+            client_id: Arc::clone(&connect.client_id),
+            login,
             // One and a half times what was agreed (MQTT 5.0, 3.1.2.10).
             keep_alive: match connect.keep_alive_s {
                 0 => None,
@@ -111,7 +119,11 @@ impl Client {
             their_aliases: TheirAliases::default(),
             our_aliases: OurAliases::new(connect.topic_alias_maximum),
             traffic,
-        })
+        };
+        if attached.is_resumed {
+            client.end_denied()?;
+        }
+        Ok(client)
     }
 
     /// How long the client may be silent.
@@ -246,6 +258,7 @@ impl Client {
         self.their_aliases.resolve(&mut publish)?;
         publish.dup = false;
         match (publish.qos, publish.id.take()) {
+            (Qos::AtMostOnce, _) if !self.may_publish(&publish.topic) => Ok(()),
             (Qos::AtLeastOnce, Some(id)) => {
                 self.with_session(|session| session.incoming.publish_once_or_more())??;
                 self.accept(publish, Due::PubAck(id))
@@ -271,6 +284,9 @@ impl Client {
 
     /// Takes a message of QoS 1 or 2 that has not been taken before.
     fn accept(&mut self, publish: Publish, due: Due) -> Result<(), End> {
+        if !self.may_publish(&publish.topic) {
+            return self.deny(due);
+        }
         let verdict = match self.broker().publish(publish, self.place(), now()) {
             Ok((Some(ticket), _)) => Verdict::WhenSafe(ticket),
             Ok((None, 0)) => Verdict::Known(Reason::NO_SUBSCRIBERS),
@@ -304,7 +320,7 @@ impl Client {
         if subscribe.filters.iter().any(|wanted| names_sys(&wanted.filter)) {
             self.broker().want_sys();
         }
-        Ok(self.broker().lock().subscribe(self.place(), subscribe)?)
+        self.subscribe_to_allowed(subscribe)
     }
 
     fn goodbye(&mut self, disconnect: &Disconnect) -> End {
@@ -366,10 +382,14 @@ fn not_found(id: PacketId) -> Ack {
     Ack { id, reason: Reason::ID_NOT_FOUND }
 }
 
-/// Answers a CONNECT with a refusal, where the version has a code for it; over 5.0 in words, too.
+/// Answers a CONNECT with a refusal, where the version has a code for it; over 5.0 in words, too, as
+/// far as the client takes them.
 pub(super) fn refuse(codec: &mut Codec, end: &End, out: &mut BytesMut) {
     let Some(reason) = end.reason() else { return };
-    let answer = ConnAck { reason_string: Some(end.to_string().into()), ..ConnAck::new(reason, false) };
-    // To a reason that has no place in a CONNACK, closing the connection is the answer.
-    let _ = codec.encode(&Packet::ConnAck(Box::new(answer)), out);
+    let answer = ConnAck::new(reason, false);
+    let in_words = ConnAck { reason_string: Some(end.to_string().into()), ..answer.clone() };
+    if codec.encode(&Packet::ConnAck(Box::new(in_words)), out).is_err() {
+        // To a reason that has no place in a CONNACK, closing the connection is the answer.
+        let _ = codec.encode(&Packet::ConnAck(Box::new(answer)), out);
+    }
 }

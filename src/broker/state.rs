@@ -139,6 +139,15 @@ impl State {
         reached
     }
 
+    /// Wakes every connection: something has changed that all must look at.
+    pub(super) fn wake_all(&self) {
+        for entry in self.sessions.values() {
+            if let Presence::Online { wake, .. } = &entry.presence {
+                wake.notify_one();
+            }
+        }
+    }
+
     /// A message came from a client, with a payload of so many bytes.
     pub(super) fn count_received(&mut self, bytes: usize) {
         self.counts.received += 1;
@@ -273,6 +282,7 @@ impl State {
             received: self.counts.received,
             sent: self.counts.sent,
             dropped: self.losses.total(),
+            logins_refused: 0,
             refused: 0,
         }
     }
