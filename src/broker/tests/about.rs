@@ -81,7 +81,9 @@ async fn nobody_else_speaks_there() {
         peer.say(Packet::Publish(Box::new(publish))).await;
     }
     let dying = Connect { will: Some(will("$SYS/mine", 0)), ..connect(Version::V3, "d") };
-    drop(Peer::connect(&broker, dying).await);
+    let mut dead = Peer::open(&broker, Version::V3);
+    dead.say(Packet::Connect(Box::new(dying))).await;
+    assert!(matches!(dead.hear().await, Packet::ConnAck(answer) if answer.reason == Reason::NOT_AUTHORIZED));
     peer.settle().await;
     peer.subscribe(wanted("$SYS/mine", Qos::AtMostOnce)).await;
     peer.hear_nothing().await;
