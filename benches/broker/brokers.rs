@@ -73,6 +73,12 @@ impl Broker {
         Ok(Duration::from(clock_gettime(clock)?))
     }
 
+    /// Bytes that it has caused to be written to the disk.
+    pub(crate) fn written(&self) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/io", self.child.id());
+        number_after(&fs::read_to_string(path)?, "\nwrite_bytes:")
+    }
+
     /// Resident memory that is its own, in KiB: what is read from files may leave at any time.
     pub(crate) fn anonymous_kib(&self) -> anyhow::Result<u64> {
         let path = format!("/proc/{}/status", self.child.id());

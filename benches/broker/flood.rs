@@ -17,10 +17,10 @@ use crate::{Scale, scratch};
 /// CPU per message, as a part of mosquitto's.
 const TARGET: f64 = 0.3;
 /// Messages of QoS 1 that a publisher has unacknowledged.
-const WINDOW: u32 = 50;
+pub(crate) const WINDOW: u32 = 50;
 /// Messages of QoS 0 that a pair has on their way: fewer than any broker drops.
 const AHEAD: u32 = 500;
-const PAYLOAD: [u8; 100] = [b'x'; 100];
+pub(crate) const PAYLOAD: [u8; 100] = [b'x'; 100];
 
 pub(crate) async fn measure(scale: Scale) -> anyhow::Result<Section> {
     let mut section = Section::new(
@@ -59,13 +59,13 @@ pub(crate) async fn measure(scale: Scale) -> anyhow::Result<Section> {
 }
 
 /// Least, median and greatest of some runs.
-struct Figures {
-    rate: [f64; 3],
-    cpu: [f64; 3],
+pub(crate) struct Figures {
+    pub(crate) rate: [f64; 3],
+    pub(crate) cpu: [f64; 3],
 }
 
 impl Figures {
-    fn of(runs: &[(Duration, f64, u32)]) -> Self {
+    pub(crate) fn of(runs: &[(Duration, f64, u32)]) -> Self {
         let spread = |value: &dyn Fn(&(Duration, f64, u32)) -> f64| {
             let mut values: Vec<f64> = runs.iter().map(value).collect();
             values.sort_by(f64::total_cmp);
@@ -114,25 +114,7 @@ async fn one_pair(port: u16, pair: u32, qos: u8, each: u32) -> anyhow::Result<()
     let (arrived, progress) = (Rc::new(Cell::new(0)), Rc::new(Notify::new()));
     let receiving = {
         let (arrived, progress) = (Rc::clone(&arrived), Rc::clone(&progress));
-        tokio::task::spawn_local(async move {
-            let mut acks = Vec::new();
-            while arrived.get() < each {
-                subscriber
-                    .read(|frame| {
-                        if frame.first & 0xf0 == 0x30 {
-                            arrived.set(arrived.get() + 1);
-                            if let Some([high, low]) = frame.publish_id().filter(|_| qos > 0) {
-                                acks.extend([0x40, 2, high, low]);
-                            }
-                        }
-                    })
-                    .await?;
-                subscriber.stream.write_all(&acks).await?;
-                acks.clear();
-                progress.notify_one();
-            }
-            anyhow::Ok(())
-        })
+        tokio::task::spawn_local(async move { receive(subscriber, qos, each, &arrived, &progress).await })
     };
     let message = publish(&topic, qos, false, &PAYLOAD);
     match qos {
@@ -140,6 +122,33 @@ async fn one_pair(port: u16, pair: u32, qos: u8, each: u32) -> anyhow::Result<()
         _ => publish_in_window(&mut publisher, &topic, &message, each).await?,
     }
     receiving.await?
+}
+
+/// Takes `each` messages, and acknowledges those that want it.
+pub(crate) async fn receive(
+    mut subscriber: Client,
+    qos: u8,
+    each: u32,
+    arrived: &Cell<u32>,
+    progress: &Notify,
+) -> anyhow::Result<()> {
+    let mut acks = Vec::new();
+    while arrived.get() < each {
+        subscriber
+            .read(|frame| {
+                if frame.first & 0xf0 == 0x30 {
+                    arrived.set(arrived.get() + 1);
+                    if let Some([high, low]) = frame.publish_id().filter(|_| qos > 0) {
+                        acks.extend([0x40, 2, high, low]);
+                    }
+                }
+            })
+            .await?;
+        subscriber.stream.write_all(&acks).await?;
+        acks.clear();
+        progress.notify_one();
+    }
+    Ok(())
 }
 
 async fn publish_ahead(
@@ -162,7 +171,7 @@ async fn publish_ahead(
     Ok(())
 }
 
-async fn publish_in_window(
+pub(crate) async fn publish_in_window(
     publisher: &mut Client,
     topic: &str,
     message: &[u8],

@@ -14,6 +14,7 @@ mod section;
 
 mod brokers;
 mod crowd;
+mod durable;
 mod flood;
 mod probe;
 mod replay;
@@ -30,7 +31,8 @@ use tempfile::TempDir;
 /// What the figures mean.
 const INTRODUCTION: &str = "\
 The release build of the real program and Debian's mosquitto (no persistence, no limit on its queues) take turns under
-the same load over the loopback: MQTT 3.1.1, payloads of 100 bytes, nothing durable. CPU is user and system time of all
+the same load over the loopback: MQTT 3.1.1, payloads of 100 bytes, nothing durable
+where it is not said. CPU is user and system time of all
 threads of the broker's process, from the scheduler, for 100 000 delivered messages. All clients live in one thread of
 the benchmark, on the same cores. Figures are medians, with the least and the greatest.
 
@@ -57,6 +59,8 @@ struct Args {
 enum Measure {
     /// Messages per second and CPU per message
     Flood,
+    /// Messages per second where each must outlive the broker
+    Durable,
     /// How long a message takes while others publish as fast as they can
     Probe,
     /// Memory, idle and with many idle clients
@@ -87,7 +91,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let load_before = machine::load()?;
     let mut sections = Vec::new();
-    for measure in [Measure::Flood, Measure::Probe, Measure::Crowd, Measure::Replay] {
+    for measure in [Measure::Flood, Measure::Durable, Measure::Probe, Measure::Crowd, Measure::Replay] {
         if !args.only.is_empty() && !args.only.contains(&measure) {
             continue;
         }
@@ -95,6 +99,7 @@ fn main() -> anyhow::Result<()> {
         sections.push(runtime.block_on(async {
             match measure {
                 Measure::Flood => flood::measure(scale).await,
+                Measure::Durable => durable::measure(scale).await,
                 Measure::Probe => probe::measure(scale).await,
                 Measure::Crowd => crowd::measure().await,
                 Measure::Replay => replay::measure(scale).await,

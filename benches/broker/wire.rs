@@ -6,6 +6,9 @@ use anyhow::{bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+/// The flag of CONNECT that asks for a clean session.
+const CLEAN: u8 = 0x02;
+
 /// A connected client.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -33,10 +36,20 @@ impl Frame<'_> {
 impl Client {
     /// Connects with a clean session.
     pub(crate) async fn connect(port: u16, client_id: &str) -> anyhow::Result<Self> {
+        Self::connect_as(port, client_id, CLEAN).await
+    }
+
+    /// Connects with a session that lasts.
+    pub(crate) async fn connect_to_stay(port: u16, client_id: &str) -> anyhow::Result<Self> {
+        Self::connect_as(port, client_id, 0).await
+    }
+
+    async fn connect_as(port: u16, client_id: &str, flags: u8) -> anyhow::Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         stream.set_nodelay(true)?;
         let mut client = Self { stream, input: Vec::with_capacity(1 << 16) };
-        let mut body = b"\x00\x04MQTT\x04\x02\x00\x00".to_vec();
+        let mut body = b"\x00\x04MQTT\x04".to_vec();
+        body.extend([flags, 0, 0]);
         put_text(&mut body, client_id);
         client.stream.write_all(&packet(0x10, &body)).await?;
         client.wait_for(0x20).await?;
