@@ -21,20 +21,25 @@
 extern "C" {
 #endif
 
-/* Longest frame that is taken from the host, in bytes before COBS: `rxmax` of HELLO. */
+/* Longest frame that is taken from the host, in bytes before COBS, 16 to 253: `rxmax` of
+ * HELLO. */
 #ifndef SG_RX_MAX
+#ifdef __AVR__
+#define SG_RX_MAX 48
+#else
 #define SG_RX_MAX 64
 #endif
-
-/* Bytes that wait to be written. HELLO, DESCRIBE and the largest reading must fit, with five bytes
- * before each payload, four behind it, and three for COBS and its delimiters. At most 255. */
-#ifndef SG_TX_SIZE
-#define SG_TX_SIZE 80
 #endif
 
-/* Whether sg_config.storage is supported; about 700 bytes of flash on AVR. */
-#ifndef SG_STORAGE
-#define SG_STORAGE 1
+/* Bytes that wait to be written, 64 to 253. A frame is twelve bytes longer than its payload. The
+ * largest reading must fit, and each DESCRIBE: five bytes, name and unit. HELLO always does: where
+ * uid and firmware are together longer than SG_TX_SIZE - 42, the firmware's name is cut off. */
+#ifndef SG_TX_SIZE
+#ifdef __AVR__
+#define SG_TX_SIZE 72
+#else
+#define SG_TX_SIZE 96
+#endif
 #endif
 
 /* Items of the answer to a command, in bytes; kept for a host that did not get it. */
@@ -125,10 +130,6 @@ typedef struct {
     const uint8_t *uid; /* names this board among all others */
     uint8_t uid_size;   /* 1 to 16 bytes */
     const char *firmware; /* "name version" */
-    /* Rises with each boot: from EEPROM or flash, else at random. */
-    uint32_t boot;
-    /* NULL: readings live in `ring` and are gone after a reset. */
-    const sg_storage *storage;
 } sg_config;
 
 /* Where the readings are. */
@@ -136,43 +137,51 @@ typedef struct {
     uint32_t boot;    /* of the readings */
     uint32_t oldest;  /* number of the oldest that is held */
     uint32_t dropped; /* since boot, because there was no room */
-    uint32_t uptime;  /* when the newest was taken, in milliseconds */
     uint16_t head;    /* where the oldest begins */
     uint16_t used;    /* bytes of all of them */
     uint16_t count;
 } sg_ring;
 
+/* How readings get into a storage and out of it; NULL where they are in RAM. */
+struct sg_keeper;
+
 /* The link. The fields are the library's own. */
 typedef struct sg_link {
     const sg_config *config;
     sg_channel *channels;
-    uint8_t *memory;
-    uint16_t size;
+    const struct sg_keeper *keeper;
+    union {
+        uint8_t *ram;
+        const sg_storage *storage;
+    } memory;
+    uint16_t size; /* of the memory, for readings */
     sg_ring ring;
-    uint16_t open;    /* bytes of the reading that is being written, behind the others */
-    uint16_t sent;    /* readings that were sent since the last rewind, from the oldest on */
-    uint16_t sent_to; /* bytes of those */
-    uint16_t call;    /* number of the last command */
+    uint16_t sent;   /* readings that were sent since the last rewind, from the oldest on */
+    uint16_t cursor; /* where the next one begins */
+    uint16_t call;   /* number of the last command */
     uint32_t started; /* millis() when uptime was 0 */
     uint32_t hello_at;
     uint32_t data_at; /* when an ACK is due, or when to send the oldest again */
     uint8_t rto_s;    /* seconds between two of those; 0: not probing */
-    uint8_t slot;     /* of the storage, that was written last */
     uint8_t flags;
-    uint8_t result[SG_RESULT_MAX + 1]; /* status and items of the last command */
-    uint8_t result_size;
-    uint8_t tx_size;
-    uint8_t tx_end; /* of the frame that is being put behind those; 0: it does not fit */
+    uint8_t open;    /* bytes of the reading that is being written, behind the others; 255: too many */
+    uint8_t slot;    /* of the storage, that was written last */
+    uint8_t tx_size; /* bytes of whole frames */
+    uint8_t tx_end;  /* of the frame that is being put behind those */
     uint8_t rx_size;
-    uint8_t rx_code; /* of the present COBS block; 0: between frames */
-    uint8_t rx_left; /* bytes of that block to come */
-    uint8_t rx[SG_RX_MAX];
+    uint8_t result_size;
+    uint8_t result[SG_RESULT_MAX + 1]; /* status and items of the last command */
+    uint8_t rx[SG_RX_MAX + 1];         /* as it comes: with COBS */
     uint8_t tx[SG_TX_SIZE];
 } sg_link;
 
-/* Begins. `ring` holds `size` bytes of readings: the values' bytes and seven for each reading and
- * two for each value. It is not used where `config` names a storage. */
-void sg_begin(sg_link *link, const sg_config *config, void *ring, uint16_t size);
+/* Begins. `boot` rises with each boot: from EEPROM or flash, else at random. `ring` holds `size`
+ * bytes of readings: the values' bytes and five for each reading and two for each value. */
+void sg_begin(sg_link *link, const sg_config *config, uint32_t boot, void *ring, uint16_t size);
+
+/* The same with readings in a storage: those from before the reset are kept, and with them goes
+ * the boot number of before. `boot` counts where there are none. */
+void sg_begin_stored(sg_link *link, const sg_config *config, uint32_t boot, const sg_storage *storage);
 
 /* Adds a channel, which must outlive the link. All of them before the first sg_poll(). */
 void sg_add_channel(sg_link *link, sg_channel *channel);
@@ -183,7 +192,7 @@ void sg_receive(sg_link *link, uint8_t byte);
 /* Sends what there is to send. Call it often. */
 void sg_poll(sg_link *link);
 
-/* One reading is any number of values, taken now, and sg_end(). */
+/* One reading is any number of values and sg_end(), whose time is the reading's. */
 void sg_none(sg_link *link, const sg_channel *channel, uint8_t reason);
 void sg_bool(sg_link *link, const sg_channel *channel, bool value);
 /* `value` in units of the channel's exponent, in its type: a whole one of at most 32 bits. One that

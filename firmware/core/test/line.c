@@ -46,6 +46,7 @@ static struct {
     uint32_t now;
     uint32_t made; /* readings; the value of each is its number */
     uint32_t frames;
+    bool stores;
     /* Bytes of storage until the power fails; none by default. */
     uint32_t stores_left;
     jmp_buf power_fails;
@@ -83,7 +84,7 @@ static void storage_store(void *context, uint16_t at, const void *from, uint8_t 
 
 static const sg_storage storage = {storage_load, storage_store, STORAGE_SIZE};
 static const uint8_t uid[] = {1, 2, 3, 4};
-static sg_config config = {NULL, board_write, board_millis, NULL, NULL, uid, sizeof uid, "line 1", 0x1234, NULL};
+static const sg_config config = {NULL, board_write, board_millis, NULL, NULL, uid, sizeof uid, "line 1"};
 
 /* What outlives a restart of the host: what it has stored. */
 static struct {
@@ -167,11 +168,11 @@ static void hear_data(const uint8_t *raw, uint8_t size) {
 }
 
 static void host_receive(uint8_t byte) {
-    const uint8_t size = sg_decode(&host.decoder, byte);
-    if (size == 0) {
+    uint8_t size;
+    const uint8_t *raw = sg_decode(&host.decoder, byte, &size);
+    if (raw == NULL) {
         return;
     }
-    const uint8_t *raw = host.decoder.rx;
     if ((raw[0] & 0x3F) == KIND_HELLO) {
         hear_hello(raw + HEADER_SIZE);
     } else if ((raw[0] & 0x3F) == KIND_DATA) {
@@ -217,19 +218,22 @@ static void turn(uint32_t noise) {
 }
 
 static void boot(uint32_t number) {
-    config.boot = number;
     board.out.size = 0;
     board.channel = (sg_channel){"n", "", SG_FORMAT(SG_I32, 0), SG_COUNTER, 0, NULL};
-    sg_begin(&board.link, &config, board.ring, sizeof board.ring);
+    if (board.stores) {
+        sg_begin_stored(&board.link, &config, number, &storage);
+    } else {
+        sg_begin(&board.link, &config, number, board.ring, sizeof board.ring);
+    }
     sg_add_channel(&board.link, &board.channel);
 }
 
-static void begin(const sg_storage *where, uint32_t seed) {
+static void begin(bool stores, uint32_t seed) {
     memset(&board, 0, sizeof board);
     memset(&stored, 0, sizeof stored);
     random_state = seed;
     board.stores_left = UINT32_MAX;
-    config.storage = where;
+    board.stores = stores;
     boot(0x1234);
     start_host();
 }
@@ -266,15 +270,15 @@ static void report(const char *what) {
 }
 
 static void outages(void) {
-    begin(NULL, 1);
+    begin(false, 1);
     run(900, 1000, 0, 300, 330);
     CHECK(stored.lost == 0 && board.frames < board.made + 20);
     report("host away for 30 s at 1 Hz:");
-    begin(NULL, 2);
+    begin(false, 2);
     run(60, 10, 0, 20, 50);
     CHECK(stored.lost > 2000 && stored.lost == sg_dropped(&board.link));
     report("ring too small:");
-    begin(NULL, 3);
+    begin(false, 3);
     run(700, 10, 100, 100, 102);
     CHECK(board.made == 70000);
     report("numbers wrap at 16 bits:");
@@ -282,7 +286,7 @@ static void outages(void) {
 
 static void noise(void) {
     for (uint32_t seed = 1; seed <= 20; seed++) {
-        begin(NULL, seed);
+        begin(false, seed);
         run(300, 1000, 1000, 100, 120);
         CHECK(stored.lost == 0);
     }
@@ -291,7 +295,7 @@ static void noise(void) {
 
 /* A host that takes everything and is slow to say so: the ring must not be sent over and over. */
 static void slow_acks(void) {
-    begin(NULL, 4);
+    begin(false, 4);
     for (uint32_t ms = 0; ms < 60000; ms++) {
         if (ms % 40 == 0) {
             make();
@@ -312,7 +316,7 @@ static void slow_acks(void) {
 
 /* Resets at any moment, in the middle of a write to the storage too. */
 static void resets(void) {
-    begin(&storage, 5);
+    begin(true, 5);
     uint32_t resets = 0;
     for (volatile uint32_t round = 0; round < 2000; round++) {
         const uint32_t made = board.made;

@@ -105,10 +105,10 @@ int main(int count, char **arguments) {
     CHECK(count == 2);
     read_vectors(arguments[1]);
     static const uint8_t uid[] = {0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77};
-    static const sg_config config = {&board, take, millis, NULL, command, uid, sizeof uid, "greenhouse 1.0", 0x2A, NULL};
+    static const sg_config config = {&board, take, millis, NULL, command, uid, sizeof uid, "greenhouse 1.0"};
     sg_channel temp = {"temp", "Cel", SG_FORMAT(SG_I16, -2), SG_GAUGE, 0, NULL};
     sg_channel hum = {"hum", "%RH", SG_FORMAT(SG_U16, -1), SG_GAUGE, 0, NULL};
-    sg_begin(&board.link, &config, board.ring, sizeof board.ring);
+    sg_begin(&board.link, &config, 0x2A, board.ring, sizeof board.ring);
     sg_add_channel(&board.link, &temp);
     sg_add_channel(&board.link, &hum);
 
@@ -155,15 +155,17 @@ int main(int count, char **arguments) {
     expect_nothing();
 
     /* The second reading behind another that is under way. */
-    sg_begin(&board.link, &config, board.ring, sizeof board.ring);
+    board.millis = 0;
+    sg_begin(&board.link, &config, 0x2A, board.ring, sizeof board.ring);
     sg_add_channel(&board.link, &temp);
     sg_add_channel(&board.link, &hum);
     sg_poll(&board.link);
+    board.millis = 1500;
     sg_int(&board.link, &hum, 1);
     CHECK(sg_end(&board.link));
     sg_poll(&board.link);
-    board.link.started = 0;
     board.out_size = 0;
+    board.millis = 2000;
     sg_int(&board.link, &temp, -500);
     CHECK(sg_end(&board.link));
     expect("data_negative");
@@ -175,7 +177,8 @@ int main(int count, char **arguments) {
     sg_channel word = {"word", "", SG_FORMAT(SG_TEXT, 0), SG_STATE, 4, NULL};
     static const uint8_t one_and_a_half[] = {0x00, 0x00, 0xC0, 0x3F};
     board.link.ring.oldest = 65535 - board.link.ring.count;
-    board.link.started = board.millis - UINT32_MAX;
+    board.link.data_at = board.link.hello_at = 1000; /* after that time, in the ring of 32 bits */
+    board.millis = UINT32_MAX;
     sg_none(&board.link, &temp, 1);
     sg_bool(&board.link, &flag, true);
     sg_int(&board.link, &small, -1);
