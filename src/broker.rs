@@ -25,6 +25,7 @@ mod filter;
 mod holder;
 mod intake;
 mod listener;
+mod losses;
 mod message;
 mod remote;
 mod retained;
@@ -49,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 use crate::mqtt::packet::{Connect, Publish, Reason};
 use crate::queue::{Full, Ticket};
 use crate::status;
+use losses::Loss;
 use state::{Attached, Farewell, Place, State};
 
 /// What the broker allows. What goes over a limit is refused, or dropped and counted.
@@ -91,7 +93,8 @@ impl Default for Limits {
             queue_bytes: 4 * MIB,
             all_queues_bytes: 32 * MIB,
             in_flight: 100,
-            receive_maximum: 256,
+            // Bursts of QoS 2 beyond it end the connection, and MQTT.js does not count.
+            receive_maximum: 1000,
             retained_messages: 10_000,
             retained_bytes: 16 * MIB,
         }
@@ -181,10 +184,15 @@ impl Broker {
         }
     }
 
-    /// A client connects.
-    fn enter(&self, connect: &Connect, wake: Arc<Notify>) -> Result<Attached, Reason> {
+    /// A client of the user `owner` connects; `None` is an anonymous one.
+    fn enter(
+        &self,
+        connect: &Connect,
+        owner: Option<&Arc<str>>,
+        wake: Arc<Notify>,
+    ) -> Result<Attached, Reason> {
         let now = now();
-        let mut attached = self.lock().attach(connect, wake, now)?;
+        let mut attached = self.lock().attach(connect, owner, wake, now)?;
         if let Some(will) = attached.will.take() {
             self.publish_will(will, attached.place.session, now);
         }
@@ -215,7 +223,7 @@ impl Broker {
         let taken = self.0.intake.offer(&will);
         let mut state = self.lock();
         if taken.is_err() {
-            state.count_dropped();
+            state.count_lost(Loss::Will);
         }
         state.publish(will, Some(session), now);
     }

@@ -81,11 +81,10 @@ where
 /// Over 3.1.1 only some refusals have a word of their own; anything else is answered by closing.
 fn refuse_unread(codec: &mut Codec, end: &End, out: &mut BytesMut) {
     let End::Codec(error) = end else { return };
-    let reason = error.reason();
     match codec.version() {
-        Some(Version::V5) => refuse(codec, reason, out),
-        Some(Version::V3) if matches!(reason, Reason::UNSUPPORTED_VERSION | Reason::CLIENT_ID) => {
-            refuse(codec, reason, out);
+        Some(Version::V5) => refuse(codec, end, out),
+        Some(Version::V3) if matches!(error.reason(), Reason::UNSUPPORTED_VERSION | Reason::CLIENT_ID) => {
+            refuse(codec, end, out);
         }
         Some(Version::V3) | None => {}
     }
@@ -191,7 +190,9 @@ where
             client.take(packet, &mut self.output)?;
         };
         client.acknowledge_ready(&mut self.output)?;
-        client.fill(&mut self.output, WRITE_BYTES, now.into_std())?;
+        // Messages have come since: to an earlier moment, one would seem to have more time left than
+        // it was given.
+        client.fill(&mut self.output, WRITE_BYTES, Instant::now().into_std())?;
         shrink(&mut self.output);
         if reads {
             shrink(&mut self.input);

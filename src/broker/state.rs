@@ -5,6 +5,7 @@
 //! [`TakenOver`], so a new connection never waits for the task of the old one.
 
 mod presence;
+mod weights;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Instant;
 use super::Limits;
 use super::end::TakenOver;
 use super::filter::Filter;
+use super::losses::{Loss, Losses};
 use super::message::{Delivery, Message};
 use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
@@ -24,6 +26,7 @@ use crate::status;
 
 use presence::Presence;
 pub(super) use presence::{Attached, Farewell};
+use weights::Weights;
 
 /// The broker's memory.
 #[derive(Debug)]
@@ -39,14 +42,17 @@ pub(super) struct State {
     online: u64,
     /// Bytes that wait in all sessions.
     held_bytes: usize,
+    weights: Weights,
     received: u64,
     sent: u64,
-    dropped: u64,
+    losses: Losses,
 }
 
 #[derive(Debug)]
 struct Entry {
     client_id: Arc<str>,
+    /// The user who made it, and the only one who gets it again; `None` for anonymous clients.
+    owner: Option<Arc<str>>,
     session: Session,
     acks: Acks,
     presence: Presence,
@@ -75,9 +81,10 @@ impl State {
             next_generation: 0,
             online: 0,
             held_bytes: 0,
+            weights: Weights::new(),
             received: 0,
             sent: 0,
-            dropped: 0,
+            losses: Losses::default(),
         }
     }
 
@@ -85,7 +92,7 @@ impl State {
     pub(super) fn publish(&mut self, publish: Publish, from: Option<SessionKey>, now: Instant) -> usize {
         let message = Arc::new(Message::new(publish, now));
         if message.retain && self.router.retain(&message, now).is_err() {
-            self.dropped += 1;
+            self.losses.add(Loss::Retained);
         }
         let sessions = &self.sessions;
         let is_online =
@@ -103,9 +110,15 @@ impl State {
         self.received += 1;
     }
 
-    /// A message could not be passed on.
-    pub(super) fn count_dropped(&mut self) {
-        self.dropped += 1;
+    /// What was given up.
+    #[cfg(test)]
+    pub(super) fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// A message was given up.
+    pub(super) fn count_lost(&mut self, loss: Loss) {
+        self.losses.add(loss);
     }
 
     /// Subscribes to each filter of a SUBSCRIBE; a reason code for each.
@@ -147,7 +160,9 @@ impl State {
     ) -> Result<Option<Outbound>, TakenOver> {
         self.entry(place)?;
         let Some(entry) = self.sessions.get_mut(&place.session) else { return Err(TakenOver) };
-        let next = entry.session.next(&self.router.retained, now);
+        let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
+        let losses = &mut self.losses;
+        let next = entry.session.next(&self.router.retained, room, now, &mut |_, loss| losses.add(loss));
         self.sent += u64::from(matches!(next, Some(Outbound::Publish(_))));
         self.recount(place.session);
         Ok(next)
@@ -156,7 +171,7 @@ impl State {
     /// What the client was to be sent does not fit into a packet that it takes.
     pub(super) fn unsendable(&mut self, place: Place, id: Option<PacketId>) -> Result<(), TakenOver> {
         self.sent = self.sent.saturating_sub(1);
-        self.dropped += 1;
+        self.losses.add(Loss::TooLarge);
         self.with_session(place, |session| session.unsendable(id))
     }
 
@@ -201,7 +216,7 @@ impl State {
             retained: count(self.router.retained.len()),
             received: self.received,
             sent: self.sent,
-            dropped: self.dropped,
+            dropped: self.losses.total(),
         }
     }
 
@@ -248,13 +263,26 @@ impl State {
             Presence::Offline { .. } if delivery.qos == Qos::AtMostOnce => return,
             Presence::Offline { .. } => {}
         }
-        let free = self.limits.all_queues_bytes.saturating_sub(self.held_bytes);
-        let room = Room {
-            messages: self.limits.queue_messages,
-            bytes: self.limits.queue_bytes.min(entry.session.bytes().saturating_add(free)),
-        };
-        self.dropped += entry.session.enqueue(delivery, room, now);
+        let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
+        let losses = &mut self.losses;
+        entry.session.enqueue(delivery, room, now, &mut |_, loss| losses.add(loss));
         self.recount(key);
+        self.relieve();
+    }
+
+    /// While all sessions together hold too much, the one that holds most gives way: never one that
+    /// holds little, whoever filled the others, and however many those are.
+    fn relieve(&mut self) {
+        while self.held_bytes > self.limits.all_queues_bytes {
+            let Some(key) = self.weights.heaviest() else { return };
+            let Some(entry) = self.sessions.get_mut(&key) else { return };
+            let Some((_, loss)) = entry.session.give_way() else { return };
+            self.losses.add(loss);
+            if let Presence::Online { wake, .. } = &entry.presence {
+                wake.notify_one();
+            }
+            self.recount(key);
+        }
     }
 
     /// Brings `held_bytes` up to date after a change to a session.
@@ -262,6 +290,7 @@ impl State {
         if let Some(entry) = self.sessions.get_mut(&key) {
             let bytes = entry.session.bytes();
             self.held_bytes = (self.held_bytes + bytes).saturating_sub(entry.counted_bytes);
+            self.weights.change(key, entry.counted_bytes, bytes);
             entry.counted_bytes = bytes;
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Acks, Entry, Filter, Place, Session, SessionKey, State};
+use super::{Acks, Entry, Filter, Loss, Place, Session, SessionKey, State};
 use crate::mqtt::packet::{Connect, Publish, Reason, Version, Will};
 
 /// Whether a session has a connection.
@@ -64,18 +64,24 @@ pub(in crate::broker) struct Farewell {
 }
 
 impl State {
-    /// A client connects: gives it its session, or a new one. `wake` is told when there is
-    /// something for it to do.
+    /// A client of the user `owner` connects: gives it its session, or a new one. `wake` is told
+    /// when there is something for it to do.
     ///
     /// # Errors
-    /// There are too many sessions.
+    /// There are too many sessions, or this one is another user's, whom we neither disturb nor let
+    /// be read.
     pub(in crate::broker) fn attach(
         &mut self,
         connect: &Connect,
+        owner: Option<&Arc<str>>,
         wake: Arc<Notify>,
         now: Instant,
     ) -> Result<Attached, Reason> {
         let known = self.by_client.get(&connect.client_id).copied();
+        let present = known.and_then(|key| self.sessions.get(&key));
+        if present.is_some_and(|entry| entry.owner.as_ref() != owner) {
+            return Err(Reason::CLIENT_ID);
+        }
         let (resumed, will) = match known {
             Some(key) => self.vacate(key, connect.clean_start),
             None => (None, None),
@@ -93,6 +99,7 @@ impl State {
         };
         let entry = self.sessions.entry(key).or_insert_with(|| Entry {
             client_id: Arc::clone(&connect.client_id),
+            owner: owner.cloned(),
             session: Session::new(),
             acks: Acks::default(),
             presence: Presence::Offline { since: now, ends: None, will: None },
@@ -208,7 +215,8 @@ impl State {
                 Presence::Offline { since, .. } => Some((since, *key)),
             });
             let (_, oldest) = offline.min().ok_or(Reason::QUOTA)?;
-            self.dropped += self.sessions.get(&oldest).map_or(0, |entry| entry.session.waiting());
+            let waiting = self.sessions.get(&oldest).map_or(0, |entry| entry.session.waiting());
+            self.losses.add_many(Loss::Forgotten, waiting);
             self.forget(oldest);
         }
         self.next_key += 1;
@@ -220,6 +228,7 @@ impl State {
         let Some(entry) = self.sessions.remove(&key) else { return };
         self.by_client.remove(&entry.client_id);
         self.held_bytes = self.held_bytes.saturating_sub(entry.counted_bytes);
+        self.weights.change(key, entry.counted_bytes, 0);
         if let Some(at) = entry.presence.deadline() {
             self.deadlines.remove(&(at, key));
         }

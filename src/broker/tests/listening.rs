@@ -94,5 +94,5 @@ async fn unread_input_does_not_eat_the_last_words() {
     tokio::time::sleep(MOMENT).await;
     let mut heard = Vec::new();
     stream.read_to_end(&mut heard).await.unwrap();
-    assert_eq!(heard, [0xE0, 0x02, Reason::MALFORMED.0, 0x00]);
+    assert!(matches!(heard[..], [0xE0, _, code, ..] if code == Reason::MALFORMED.0), "{heard:?}");
 }
