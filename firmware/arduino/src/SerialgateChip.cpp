@@ -15,7 +15,10 @@
 /* The last 16 bytes of the EEPROM: a boot number and a chip id, each with two bytes of its CRC. */
 enum { ID_SIZE = 8, CHECK_SIZE = 2, BOOT_AT = E2END + 1 - 16, ID_AT = BOOT_AT + 4 + CHECK_SIZE };
 
-static uint16_t check(const void *bytes, uint8_t size) { return static_cast<uint16_t>(sg_crc(0, bytes, size)); }
+/* Not the bare CRC: that of erased memory is erased memory. */
+static uint16_t check(const void *bytes, uint8_t size) {
+    return static_cast<uint16_t>(sg_crc(0, bytes, size) ^ 0x5347);
+}
 
 static bool load(uint16_t at, void *to, uint8_t size) {
     uint16_t found;
