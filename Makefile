@@ -28,8 +28,11 @@ setup: ## Install what the tests need (apt; as root or through sudo)
 
 test: ## Install what is needed, then check format, lints and all tests
 	scripts/setup test
+	scripts/setup firmware
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(MAKE) --no-print-directory --silent -C firmware/core test
+	$(MAKE) --no-print-directory --silent -C firmware
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
 

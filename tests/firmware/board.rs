@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub(crate) enum Firmware {
     /// The Arduino sketch of `tests/emul/bench`: the library, and text between its frames.
     Arduino,
+    /// The same sketch with its readings in RAM that a reset leaves alone. `n` begins at 0 again.
+    Kept,
     /// `firmware/boards/avr-uno`: the C core, and nothing else.
     Bare,
 }
@@ -26,6 +28,7 @@ impl Board {
         let built = built();
         let image = match firmware {
             Firmware::Arduino => "emul/bench.elf",
+            Firmware::Kept => "emul/kept.elf",
             Firmware::Bare => "boards/avr-uno.elf",
         };
         let mut child = Command::new(built.join("emul/simrun"))

@@ -13,12 +13,13 @@ use crate::support::{Cloud, Gateway, Log, PATIENCE, free_port, pause, port, wait
 /// How long the gateway is down. The boards measure once a second.
 const OUTAGE: Duration = Duration::from_secs(30);
 
-/// A gateway with these ports, a cloud behind it, and what arrives there.
+/// A gateway with these ports that writes down what boards print, a cloud behind it, and what arrives there.
 fn scene(dir: &Path, ports: &[&str]) -> (Cloud, Log, Gateway) {
     let cloud = Cloud::start(dir);
     let log = Log::of(dir, cloud.port, "serialgate/#");
     let ports: Vec<String> = ports.iter().map(|name| port(dir, name, "format: wire")).collect();
-    let gateway = Gateway::start(dir, &ports, free_port(), cloud.port);
+    let config = Gateway::config(dir, &ports, free_port(), cloud.port);
+    let gateway = Gateway::in_environment(dir, &config, &[("RUST_LOG", "info,device=debug".into())]);
     (cloud, log, gateway)
 }
 
@@ -130,6 +131,34 @@ fn a_board_that_is_unplugged_or_reset_is_heard_again() {
     for ((_, seq), n) in counts(&log, &device) {
         assert_eq!(seq, n);
     }
+}
+
+#[test]
+fn readings_outlive_a_reset_where_the_sketch_keeps_them() {
+    let dir = TempDir::new().unwrap();
+    let mut board = Board::start(dir.path(), "uno", Firmware::Kept);
+    let (_cloud, log, mut gateway) = scene(dir.path(), &["uno"]);
+    wait_for("readings", PATIENCE, || log.count() >= 3);
+    let device = log.readings()[0].device.clone();
+    gateway.kill();
+    // Readings of before each of two resets, and of after them, and nobody listens.
+    for _ in 0..2 {
+        pause(Duration::from_secs(5));
+        board.command("reset");
+    }
+    pause(Duration::from_secs(3));
+    gateway.resume();
+    let before = log.count();
+    wait_for("readings from before the first reset and after the second", PATIENCE, || {
+        log.count() >= before + 12
+    });
+    let counts = counts(&log, &device);
+    let boots: BTreeSet<_> = counts.keys().map(|(boot, _)| boot).collect();
+    assert_eq!(boots.len(), 1, "the gateway sees one boot: {boots:?}");
+    let seqs: Vec<u64> = counts.keys().map(|(_, seq)| *seq).collect();
+    assert_eq!(seqs, (0..).take(seqs.len()).collect::<Vec<u64>>(), "none is missing");
+    assert!(counts.values().filter(|n| **n == 0).count() == 3, "three lives of the sketch: {counts:?}");
+    assert_eq!(log.events("gap"), [] as [Value; 0]);
 }
 
 #[test]

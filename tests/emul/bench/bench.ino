@@ -1,6 +1,6 @@
 /*
  * What the tests of the emulated board run: a number that rises by one with each reading, and what is at
- * A0. It prints a line of text now and then, as people do.
+ * A0. It prints a line of text now and then, as people do. With -DKEPT its readings outlive a reset.
  */
 
 #include <Serialgate.h>
@@ -9,7 +9,13 @@
 #define INTERVAL_MS 1000
 #endif
 
+#ifdef KEPT
+SERIALGATE_NOINIT uint8_t memory[700];
+SerialgateRam kept(memory, sizeof memory);
+Serialgate<0> link(Serial, "kept 1.0");
+#else
 Serialgate<> link(Serial, "bench 1.0");
+#endif
 SerialgateChannel number(link, "n", "1", 0, SERIALGATE_COUNTER);
 SerialgateChannel volts(link, "volts", "V", 2);
 SerialgateChannel lamp(link, "lamp", "", 0, SERIALGATE_STATE);
@@ -33,7 +39,11 @@ void setup() {
   Serial.println("bench: hello");
   lamp.onSet(onLamp);
   link.onCommand(onCommand);
+#ifdef KEPT
+  link.begin(kept);
+#else
   link.begin();
+#endif
   link.log(F("bench is up"));
 }
 
