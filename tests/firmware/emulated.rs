@@ -14,7 +14,7 @@ use crate::support::{Cloud, Gateway, Log, PATIENCE, free_port, pause, port, wait
 const OUTAGE: Duration = Duration::from_secs(30);
 
 /// A gateway with these ports that writes down what boards print, a cloud behind it, and what arrives there.
-fn scene(dir: &Path, ports: &[&str]) -> (Cloud, Log, Gateway) {
+pub(crate) fn scene(dir: &Path, ports: &[&str]) -> (Cloud, Log, Gateway) {
     let cloud = Cloud::start(dir);
     let log = Log::of(dir, cloud.port, "serialgate/#");
     let ports: Vec<String> = ports.iter().map(|name| port(dir, name, "format: wire")).collect();
@@ -36,7 +36,7 @@ fn counts(log: &Log, device: &str) -> BTreeMap<(String, u64), u64> {
 }
 
 /// All of one boot, from 0 on, without a gap; how many.
-fn assert_complete(log: &Log, device: &str) -> usize {
+pub(crate) fn assert_complete(log: &Log, device: &str) -> usize {
     let counts = counts(log, device);
     let boots: BTreeSet<_> = counts.keys().map(|(boot, _)| boot.clone()).collect();
     assert_eq!(boots.len(), 1, "one boot: {boots:?}");

@@ -12,3 +12,4 @@ mod support;
 mod arduino;
 mod board;
 mod emulated;
+mod micropython;
