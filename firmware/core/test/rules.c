@@ -253,6 +253,43 @@ static void slow_line(void) {
     CHECK(!said());
 }
 
+/* Nothing is written for a while: sg_poll() returns, and what is said later is whole. */
+static void stuck_line(void) {
+    begin();
+    CHECK(says(KIND_HELLO));
+    const uint32_t schema = u32_at(frame.payload + 24);
+    CHECK(schema != 0);
+    board.room = 0;
+    CHECK(sg_log(&board.link, "waits"));
+    tell(KIND_HELLO_REQ, 0, 0, 0, NULL, 0);
+    CHECK(says_nothing());
+    for (int16_t i = 0; i < 7; i++) {
+        measure(i);
+        CHECK(says_nothing());
+    }
+    tell(KIND_CALL, 0, 0, 1, "\x11", 1);
+    CHECK(says_nothing());
+    board.room = board.link.tx_size - 1U;
+    sg_poll(&board.link);
+    CHECK(board.link.tx_size == 1 && said() && frame.kind == KIND_LOG);
+    CHECK(!said()); /* one byte is left, the last of the answer */
+    board.room = 0;
+    sg_poll(&board.link);
+    board.room = sizeof board.wire;
+    sg_poll(&board.link);
+    bool hello = false, result = false;
+    uint16_t next = 0;
+    while (said()) {
+        hello = hello || (frame.kind == KIND_HELLO && u32_at(frame.payload + 24) == schema);
+        result = result || frame.kind == KIND_RESULT;
+        if (frame.kind == KIND_DATA) {
+            CHECK(frame.seq == next);
+            next++;
+        }
+    }
+    CHECK(hello && result && next == 7);
+}
+
 static void stored_readings(void) {
     begin();
     sg_begin_stored(&board.link, &config, BOOT, &storage);
@@ -335,6 +372,7 @@ int main(void) {
     full_ring();
     readings_too_large();
     slow_line();
+    stuck_line();
     stored_readings();
     damaged_storage();
     puts("rules: all kept");
