@@ -10,7 +10,7 @@
 //!
 //! `routing`, `session`, `filter`, `trie`, `retained` and `message` are pure. `state` puts them
 //! together and knows who is connected; `client` speaks the protocol for one connection, without a
-//! socket; `connection` and `listener` move the bytes.
+//! socket; `connection` moves the bytes, and `door` lets clients in.
 //!
 //! It is a tap on the durable path, not a stage of it: sessions and retained messages live in
 //! memory and are gone after a restart. A client's message that a bridge forwards goes into the
@@ -20,11 +20,10 @@
 mod aliases;
 mod client;
 mod connection;
+mod door;
 mod end;
 mod filter;
-mod holder;
 mod intake;
-mod listener;
 mod losses;
 mod message;
 mod remote;
@@ -36,79 +35,35 @@ mod state;
 mod tests;
 mod trie;
 
+pub use crate::config::Limits;
+pub use door::Listen;
 pub use intake::{Intake, NoIntake};
-pub use listener::Listen;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{self, Listener};
 use crate::mqtt::packet::{Connect, Publish, Reason};
 use crate::queue::{Full, Ticket};
 use crate::status;
+use door::{Doors, Hall};
 use losses::Loss;
 use state::{Attached, Farewell, Place, State};
-
-/// What the broker allows. What goes over a limit is refused, or dropped and counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at a time.
-    pub connections: usize,
-    /// Sessions, connected or not. Beyond them the one that was offline for longest is forgotten.
-    pub sessions: usize,
-    /// Subscriptions of one session.
-    pub subscriptions: usize,
-    /// Bytes of the largest packet that is taken.
-    pub packet_bytes: u32,
-    /// Messages that wait for one client.
-    pub queue_messages: usize,
-    /// Bytes that wait for one client.
-    pub queue_bytes: usize,
-    /// Bytes that wait for all clients together.
-    pub all_queues_bytes: usize,
-    /// Messages under way to one client, unacknowledged.
-    pub in_flight: u16,
-    /// Messages under way from one client, unacknowledged.
-    pub receive_maximum: u16,
-    /// Retained messages.
-    pub retained_messages: usize,
-    /// Bytes of retained messages.
-    pub retained_bytes: usize,
-}
-
-impl Default for Limits {
-    /// Enough for a few hundred clients on a machine with 512 MiB.
-    fn default() -> Self {
-        const MIB: usize = 1 << 20;
-        Self {
-            connections: 500,
-            sessions: 2000,
-            subscriptions: 1000,
-            packet_bytes: 1 << 20,
-            queue_messages: 10_000,
-            queue_bytes: 4 * MIB,
-            all_queues_bytes: 32 * MIB,
-            in_flight: 100,
-            // Bursts of QoS 2 beyond it end the connection, and MQTT.js does not count.
-            receive_maximum: 1000,
-            retained_messages: 10_000,
-            retained_bytes: 16 * MIB,
-        }
-    }
-}
 
 /// The broker. Cheap to clone; all clones are the same broker.
 #[derive(Clone)]
 pub struct Broker(Arc<Inner>);
 
 struct Inner {
-    limits: Limits,
+    limits: Mutex<Limits>,
     intake: Box<dyn Intake>,
-    connections: Arc<Semaphore>,
+    hall: Hall,
+    /// The listeners that a reload wants.
+    listeners: watch::Sender<Option<Vec<Listener>>>,
     state: Mutex<State>,
     /// Told when the next deadline of a session may have changed.
     deadline_changed: Notify,
@@ -116,7 +71,7 @@ struct Inner {
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broker").field("limits", &self.0.limits).finish_non_exhaustive()
+        f.debug_struct("Broker").field("limits", &self.limits()).finish_non_exhaustive()
     }
 }
 
@@ -125,9 +80,10 @@ impl Broker {
     #[must_use]
     pub fn new(limits: Limits, intake: impl Intake + 'static) -> Self {
         Self(Arc::new(Inner {
-            limits,
+            limits: Mutex::new(limits),
             intake: Box::new(intake),
-            connections: Arc::new(Semaphore::new(limits.connections)),
+            hall: Hall::new(),
+            listeners: watch::Sender::new(None),
             state: Mutex::new(State::new(limits)),
             deadline_changed: Notify::new(),
         }))
@@ -142,22 +98,41 @@ impl Broker {
     /// The numbers for `status`.
     #[must_use]
     pub fn stats(&self) -> status::Broker {
-        self.lock().stats()
+        status::Broker { refused: self.0.hall.refused(), ..self.lock().stats() }
+    }
+
+    /// Takes over what a new configuration says, without ending a connection: limits, which hold from
+    /// now on, and listeners. Those that stay read their certificates again.
+    pub fn reload(&self, config: &config::Broker) {
+        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = config.limits;
+        self.lock().set_limits(config.limits);
+        self.0.listeners.send_replace(Some(config.listen.clone()));
     }
 
     /// Serves `listeners` until `stop`, then tells the clients and closes their connections.
     /// Without listeners it serves our own parts only.
     pub async fn serve(&self, listeners: Vec<Listen>, stop: CancellationToken) {
-        let mut tasks = JoinSet::new();
+        let mut doors = Doors::new(self.clone(), stop.clone());
         for listener in listeners {
-            tasks.spawn(listener::run(self.clone(), listener, stop.clone()));
+            doors.open(listener);
         }
-        self.keep_deadlines(&stop).await;
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "listener ended");
+        let mut wanted = self.0.listeners.subscribe();
+        let came_early = wanted.borrow().is_some();
+        if came_early {
+            wanted.mark_changed();
+        }
+        let mut deadlines = std::pin::pin!(self.keep_deadlines(&stop));
+        loop {
+            tokio::select! {
+                () = &mut deadlines => break,
+                Ok(()) = wanted.changed() => {
+                    let listeners = wanted.borrow_and_update().clone().unwrap_or_default();
+                    doors.change(&listeners).await;
+                }
+                true = doors.next_end() => {}
             }
         }
+        doors.ended().await;
     }
 
     /// Ends sessions and publishes wills when they are due.
@@ -228,8 +203,9 @@ impl Broker {
         state.publish(will, Some(session), now);
     }
 
-    fn limits(&self) -> &Limits {
-        &self.0.limits
+    /// The limits as of now: a reload changes them.
+    fn limits(&self) -> Limits {
+        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

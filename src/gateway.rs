@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, Bridge};
-use crate::broker::{Broker, Limits, Listen};
+use crate::broker::{Broker, Listen};
 use crate::clock;
 use crate::config::Config;
 use crate::flow::{Bulletin, LocalPublish};
@@ -127,7 +127,7 @@ impl Gateway {
         let queue = Queue::open(&config.queue, topics.clone(), consumers)?;
         let bulletin = Bulletin::default();
 
-        let broker = Broker::new(Limits::default(), queue.clone());
+        let broker = Broker::new(config.broker.limits, queue.clone());
         let mut local = Tasks::default();
         start_local(&mut local, &config, &broker, &queue, &bulletin, &topics);
 
@@ -227,7 +227,7 @@ fn start_local(
         local: way_in(broker),
     };
     local.spawn("publisher", publisher.run(local.stop.clone().cancelled_owned()));
-    let listeners = config.broker.listen.iter().map(|listener| Listen::from(listener.address)).collect();
+    let listeners = config.broker.listen.iter().cloned().map(Listen::from).collect();
     let (broker, stop) = (broker.clone(), local.stop.clone());
     local.spawn("broker", async move { broker.serve(listeners, stop).await });
 }

@@ -88,6 +88,12 @@ impl State {
         }
     }
 
+    /// Holds to these limits from now on; what is there already stays.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.router.retained.set_limits(limits.retained_messages, limits.retained_bytes);
+    }
+
     /// Routes a message; how many sessions it goes to.
     pub(super) fn publish(&mut self, publish: Publish, from: Option<SessionKey>, now: Instant) -> usize {
         let message = Arc::new(Message::new(publish, now));
@@ -207,7 +213,7 @@ impl State {
         }
     }
 
-    /// The numbers for `status`.
+    /// The numbers for `status`, without those of the doors.
     pub(super) fn stats(&self) -> status::Broker {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         status::Broker {
@@ -217,6 +223,7 @@ impl State {
             received: self.received,
             sent: self.sent,
             dropped: self.losses.total(),
+            refused: 0,
         }
     }
 

@@ -277,14 +277,7 @@ async fn mutated_traffic_never_panics_and_leaves_a_broker_that_works() {
         ours.shutdown().await.unwrap();
         let (reader, writer) = tokio::io::split(theirs);
         // Not in a task of its own: its panic would be nobody's.
-        connection::run(
-            broker.clone(),
-            reader,
-            writer,
-            Remote::at(Ipv4Addr::LOCALHOST.into()),
-            CancellationToken::new(),
-        )
-        .await;
+        connection::run(broker.clone(), reader, writer, visit(&broker), CancellationToken::new()).await;
     }
     assert!(broker.stats().received > 1000, "{:?}", broker.stats());
     assert_eq!(broker.stats().clients, 0);
