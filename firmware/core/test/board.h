@@ -48,7 +48,7 @@ static bool set(void *context, const sg_item *item) {
     board.sets++;
     board.set_size = item->size;
     if (item->format >> 4 == SG_TEXT) {
-        return item->size == 2 && memcmp(item->bytes, "ok", 2) == 0;
+        return item->size == 0 || (item->size == 2 && memcmp(item->bytes, "ok", 2) == 0);
     }
     return sg_item_int(item, 0, &board.set_to) && board.set_to != 13;
 }

@@ -237,13 +237,13 @@ static void readings_too_large(void) {
     CHECK(!sg_end(&board.link));
 }
 
-static void slow_line(void) {
+static void slow_line(size_t room) {
     begin();
-    board.room = 7;
+    board.room = room;
     for (int16_t i = 0; i < 7; i++) {
         measure(i);
     }
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 300; i++) {
         sg_poll(&board.link);
     }
     CHECK(said() && frame.kind == KIND_HELLO);
@@ -371,7 +371,8 @@ int main(void) {
     naks();
     full_ring();
     readings_too_large();
-    slow_line();
+    slow_line(7);
+    slow_line(1);
     stuck_line();
     stored_readings();
     damaged_storage();

@@ -106,7 +106,9 @@ static void settings(void) {
     CALL(8, "\x00\x02\xC0\x03ok");
     CHECK(result_is(8, SG_REFUSED) && board.sets == 5);
     CALL(9, "\x00\x02\xC0");
-    CHECK(result_is(9, SG_REFUSED) && board.set_size == 0); /* the sketch is given an empty text */
+    CHECK(result_is(9, SG_REFUSED) && board.sets == 5);
+    CALL(12, "\x00\x02\xC0\x00");
+    CHECK(result_is(12, SG_OK) && board.sets == 6 && board.set_size == 0); /* an empty text */
     CALL(10, "\x00\x01");
     CHECK(result_is(10, SG_REFUSED));
     config.set = NULL;

@@ -211,7 +211,10 @@ static uint8_t set(sg_link *link, const uint8_t *at, uint8_t left) {
     while (left >= 2) {
         sg_item item = {at[0], at[1], sg_type_size(at[1]), at + 2};
         left = (uint8_t)(left - 2);
-        if (item.format >> 4 >= SG_TEXT && left > 0) {
+        if (item.format >> 4 >= SG_TEXT) {
+            if (left == 0) {
+                return SG_REFUSED;
+            }
             item.size = *item.bytes++;
             left--;
         }
