@@ -3,7 +3,6 @@
 //! of. Needs what `scripts/setup firmware` installs.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
-#![expect(clippy::print_stderr, reason = "and what it measured on standard error")]
 
 #[expect(dead_code, unused_imports, reason = "what other tests need")]
 #[path = "../e2e/support/mod.rs"]

@@ -290,6 +290,22 @@ static void stuck_line(void) {
     CHECK(hello && result && next == 7);
 }
 
+/* An answer that has no room waits for it. */
+static void full_line(void) {
+    begin();
+    CHECK(says(KIND_HELLO));
+    board.room = 0;
+    while (sg_log(&board.link, "x")) {
+    }
+    tell(KIND_CALL, 0, 0, 1, "\x11", 1);
+    CHECK(says_nothing());
+    board.room = sizeof board.wire;
+    do {
+        CHECK(said() || says(KIND_LOG) || frame.kind == KIND_RESULT);
+    } while (frame.kind == KIND_LOG);
+    CHECK(frame.kind == KIND_RESULT && frame.seq == 1 && says_nothing());
+}
+
 static void stored_readings(void) {
     begin();
     sg_begin_stored(&board.link, &config, BOOT, &storage);
@@ -374,6 +390,7 @@ int main(void) {
     slow_line(7);
     slow_line(1);
     stuck_line();
+    full_line();
     stored_readings();
     damaged_storage();
     puts("rules: all kept");

@@ -111,6 +111,11 @@ static void settings(void) {
     CHECK(result_is(12, SG_OK) && board.sets == 6 && board.set_size == 0); /* an empty text */
     CALL(10, "\x00\x01");
     CHECK(result_is(10, SG_REFUSED));
+    /* Each type has its size: what follows is found. */
+    CALL(13, "\x00\x01\xB0\x00\x00\x00\x00\x00\x00\x00\x00");
+    CHECK(result_is(13, SG_REFUSED) && board.set_size == 8);
+    CALL(14, "\x00\x01\xA0\x00\x00\x00\x00");
+    CHECK(result_is(14, SG_REFUSED) && board.set_size == 4);
     config.set = NULL;
     CALL(11, "\x00\x01\x60\x05");
     CHECK(result_is(11, SG_REFUSED));

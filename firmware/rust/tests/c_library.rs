@@ -1,6 +1,6 @@
 //! This crate against the C library of the boards, over random frames, damage and readings: what one
 //! takes, the other takes, and both mean the same bytes by it.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -59,12 +59,8 @@ fn peer(mode: &str, input: &[u8]) -> Vec<u8> {
         assert!(built.expect("a C compiler, as `make setup` installs it").success());
         program
     });
-    let mut child = Command::new(program)
-        .arg(mode)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(program).arg(mode).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || stdin.write_all(&input));
