@@ -34,6 +34,7 @@ test: ## Install what is needed, then check format, lints and all tests
 	$(MAKE) --no-print-directory --silent -C firmware/core test
 	$(MAKE) --no-print-directory --silent -C firmware
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
+	$(CARGO) check --locked --target-dir target --manifest-path fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
 
 firmware: ## Build all firmware, test its library here, and tell what flash and RAM it takes

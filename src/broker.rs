@@ -40,9 +40,11 @@ pub use door::Listen;
 pub use intake::{Intake, NoIntake};
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -50,8 +52,9 @@ use crate::config::{self, Listener};
 use crate::mqtt::packet::{Connect, Publish, Reason};
 use crate::queue::{Full, Ticket};
 use crate::status;
-use door::{Doors, Hall};
+use door::{Doors, Hall, Visit};
 use losses::Loss;
+use remote::Remote;
 use state::{Attached, Farewell, Place, State};
 
 /// The broker. Cheap to clone; all clones are the same broker.
@@ -133,6 +136,18 @@ impl Broker {
             }
         }
         doors.ended().await;
+    }
+
+    /// Serves one client of this machine over `stream`, until either side ends it or `stop`: for a stream
+    /// that no listener has accepted. One too many is not served.
+    pub async fn serve_stream<S>(&self, stream: S, stop: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let here = Remote::at(Ipv4Addr::LOCALHOST.into());
+        let Ok(visit) = Visit::begin(self, here, stop.clone()) else { return };
+        let (reader, writer) = tokio::io::split(stream);
+        connection::run(self.clone(), reader, writer, visit, stop).await;
     }
 
     /// Ends sessions and publishes wills when they are due.

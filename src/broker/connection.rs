@@ -81,7 +81,8 @@ where
     tracing::debug!(client = ?client_id, reason = %end, "client disconnected");
     client.leave(&end, &mut link.output);
     visit.part();
-    if !matches!(end, End::Closed | End::Broken(_) | End::Stalled) {
+    // Who closed may have closed one direction only, and still wait for its answers.
+    if !matches!(end, End::Broken(_) | End::Stalled) {
         link.close().await;
     }
 }
