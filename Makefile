@@ -42,9 +42,10 @@ firmware: ## Build all firmware, test its library here, and tell what flash and 
 	$(MAKE) --no-print-directory -C firmware/core test
 	$(MAKE) --no-print-directory -C firmware
 
-bench: ## Measure latency, CPU, memory, writes to flash (as root); ten minutes; writes docs/benchmarks.md
+bench: ## Measure latency, CPU, memory, writes to flash (as root); twelve minutes; writes docs/benchmarks.md
 	scripts/setup test
 	$(CARGO) bench --locked --bench live -- --write docs/benchmarks.md
+	$(CARGO) bench --locked --bench broker -- --write docs/benchmarks.md
 	$(CARGO) bench --locked --bench flash -- --write docs/benchmarks.md
 
 interop: ## Try the bridge with nine brokers that are not ours, and the local broker in a long storm of clients; some minutes; writes docs/interop.md

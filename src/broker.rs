@@ -18,21 +18,27 @@
 //! what does not fit is dropped and counted, never waited for.
 
 mod aliases;
+mod buffers;
 mod client;
 mod connection;
 mod door;
 mod end;
 mod filter;
 mod intake;
+mod load;
 mod losses;
 mod message;
+mod pool;
 mod remote;
 mod retained;
 mod routing;
 mod session;
 mod state;
+mod sys;
+mod tell;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod trie;
 
 pub use crate::config::Limits;
@@ -52,6 +58,7 @@ use crate::config::{self, Listener};
 use crate::mqtt::packet::{Connect, Publish, Reason};
 use crate::queue::{Full, Ticket};
 use crate::status;
+use buffers::Buffers;
 use door::{Doors, Hall, Visit};
 use losses::Loss;
 use remote::Remote;
@@ -68,8 +75,12 @@ struct Inner {
     /// The listeners that a reload wants.
     listeners: watch::Sender<Option<Vec<Listener>>>,
     state: Mutex<State>,
+    /// What connections hold in their buffers.
+    buffers: Mutex<Buffers<Arc<Notify>>>,
     /// Told when the next deadline of a session may have changed.
     deadline_changed: Notify,
+    /// Told when somebody subscribes to `$SYS`.
+    sys_wanted: Notify,
 }
 
 impl fmt::Debug for Broker {
@@ -87,8 +98,10 @@ impl Broker {
             intake: Box::new(intake),
             hall: Hall::new(),
             listeners: watch::Sender::new(None),
-            state: Mutex::new(State::new(limits)),
+            state: Mutex::new(State::new(limits, now())),
+            buffers: Mutex::new(Buffers::new(buffers_bytes(&limits))),
             deadline_changed: Notify::new(),
+            sys_wanted: Notify::new(),
         }))
     }
 
@@ -109,6 +122,7 @@ impl Broker {
     pub fn reload(&self, config: &config::Broker) {
         *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = config.limits;
         self.lock().set_limits(config.limits);
+        self.buffers().set_limit(buffers_bytes(&config.limits));
         self.0.listeners.send_replace(Some(config.listen.clone()));
     }
 
@@ -124,10 +138,11 @@ impl Broker {
         if came_early {
             wanted.mark_changed();
         }
-        let mut deadlines = std::pin::pin!(self.keep_deadlines(&stop));
+        let mut deadlines =
+            std::pin::pin!(async { tokio::join!(self.keep_deadlines(&stop), self.keep_telling(&stop)) });
         loop {
             tokio::select! {
-                () = &mut deadlines => break,
+                _ = &mut deadlines => break,
                 Ok(()) = wanted.changed() => {
                     let listeners = wanted.borrow_and_update().clone().unwrap_or_default();
                     doors.change(&listeners).await;
@@ -223,9 +238,21 @@ impl Broker {
         *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn buffers(&self) -> MutexGuard<'_, Buffers<Arc<Notify>>> {
+        self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What all connections together may hold in their buffers, beyond the little that each has for
+/// itself: some of the largest packets at a time.
+fn buffers_bytes(limits: &Limits) -> usize {
+    const LEAST: usize = 16 << 20;
+    const PACKETS: usize = 4;
+    LEAST.max(usize::try_from(limits.packet_bytes).unwrap_or(usize::MAX).saturating_mul(PACKETS))
 }
 
 /// Publishes for our own parts: to the broker's clients only, never back into the queue.

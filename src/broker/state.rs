@@ -4,6 +4,7 @@
 //! holds a [`Place`]: once somebody else has the session, every step through it is
 //! [`TakenOver`], so a new connection never waits for the task of the old one.
 
+mod memory;
 mod presence;
 mod weights;
 
@@ -17,9 +18,12 @@ use super::end::TakenOver;
 use super::filter::Filter;
 use super::losses::{Loss, Losses};
 use super::message::{Delivery, Message};
+use super::pool::{Account, Pool};
 use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
 use super::session::{Outbound, Room, Session};
+use super::sys::{self, Numbers, Tree};
+use super::traffic::Traffic;
 use crate::mqtt::packet::{PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
 use crate::queue::acks::{self, Acks};
 use crate::status;
@@ -43,9 +47,24 @@ pub(super) struct State {
     /// Bytes that wait in all sessions.
     held_bytes: usize,
     weights: Weights,
-    received: u64,
-    sent: u64,
     losses: Losses,
+    counts: Counts,
+    traffic: Traffic,
+    sys: Tree,
+    /// What sessions hold beside messages.
+    memory: Pool,
+}
+
+/// What has happened so far.
+#[derive(Debug, Default)]
+struct Counts {
+    received: u64,
+    received_bytes: u64,
+    sent: u64,
+    sent_bytes: u64,
+    connections: u64,
+    most_online: u64,
+    expired: u64,
 }
 
 #[derive(Debug)]
@@ -58,6 +77,10 @@ struct Entry {
     presence: Presence,
     /// What of [`State::held_bytes`] it accounts for.
     counted_bytes: usize,
+    /// What of [`State::memory`] it uses.
+    account: Account,
+    /// What of that is for its subscriptions.
+    filter_bytes: usize,
 }
 
 /// One connection's claim to a session.
@@ -69,7 +92,7 @@ pub(super) struct Place {
 
 impl State {
     /// No sessions.
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
         let retained = Retained::new(limits.retained_messages, limits.retained_bytes);
         Self {
             limits,
@@ -82,9 +105,11 @@ impl State {
             online: 0,
             held_bytes: 0,
             weights: Weights::new(),
-            received: 0,
-            sent: 0,
             losses: Losses::default(),
+            counts: Counts::default(),
+            traffic: Traffic::default(),
+            sys: Tree::new(now),
+            memory: memory::pool(),
         }
     }
 
@@ -111,9 +136,25 @@ impl State {
         reached
     }
 
-    /// A message came from a client.
-    pub(super) fn count_received(&mut self) {
-        self.received += 1;
+    /// A message came from a client, with a payload of so many bytes.
+    pub(super) fn count_received(&mut self, bytes: usize) {
+        self.counts.received += 1;
+        self.counts.received_bytes += bytes as u64;
+    }
+
+    /// What has passed through a connection since it was counted last.
+    pub(super) fn count_traffic(&mut self, traffic: Traffic) {
+        self.traffic += traffic;
+    }
+
+    /// What was told in `$SYS`.
+    pub(super) fn sys(&mut self) -> &mut Tree {
+        &mut self.sys
+    }
+
+    /// Whether somebody subscribes to any of it.
+    pub(super) fn is_sys_wanted(&self) -> bool {
+        self.router.has_filters_below(sys::ROOT)
     }
 
     /// What was given up.
@@ -133,7 +174,7 @@ impl State {
         Ok(wanted
             .filters
             .iter()
-            .map(|filter| self.subscribe_to(place.session, filter, wanted.subscription_id))
+            .map(|filter| self.subscribe_to(place, filter, wanted.subscription_id))
             .collect())
     }
 
@@ -149,9 +190,12 @@ impl State {
             .map(|text| {
                 let Some(filter) = Filter::parse(text) else { return Reason::NO_SUBSCRIPTION };
                 if let Some(entry) = self.sessions.get_mut(&place.session) {
-                    entry.session.filters.remove(text);
+                    if entry.session.filters.remove(text) {
+                        entry.filter_bytes -= memory::of_filter(text);
+                    }
                     entry.session.stop_replay(text);
                 }
+                self.settle(place.session);
                 let existed = self.router.unsubscribe(place.session, filter);
                 if existed { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION }
             })
@@ -169,14 +213,17 @@ impl State {
         let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
         let losses = &mut self.losses;
         let next = entry.session.next(&self.router.retained, room, now, &mut |_, loss| losses.add(loss));
-        self.sent += u64::from(matches!(next, Some(Outbound::Publish(_))));
+        if let Some(Outbound::Publish(publish)) = &next {
+            self.counts.sent += 1;
+            self.counts.sent_bytes += publish.payload.len() as u64;
+        }
         self.recount(place.session);
         Ok(next)
     }
 
     /// What the client was to be sent does not fit into a packet that it takes.
     pub(super) fn unsendable(&mut self, place: Place, id: Option<PacketId>) -> Result<(), TakenOver> {
-        self.sent = self.sent.saturating_sub(1);
+        self.counts.sent = self.counts.sent.saturating_sub(1);
         self.losses.add(Loss::TooLarge);
         self.with_session(place, |session| session.unsendable(id))
     }
@@ -220,10 +267,34 @@ impl State {
             clients: self.online,
             subscriptions: count(self.router.subscriptions()),
             retained: count(self.router.retained.len()),
-            received: self.received,
-            sent: self.sent,
+            received: self.counts.received,
+            sent: self.counts.sent,
             dropped: self.losses.total(),
             refused: 0,
+        }
+    }
+
+    /// The numbers for `$SYS`.
+    pub(super) fn numbers(&self) -> Numbers {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let waiting: u64 = self.sessions.values().map(|entry| entry.session.waiting()).sum();
+        Numbers {
+            connected: self.online,
+            disconnected: count(self.sessions.len()).saturating_sub(self.online),
+            most_connected: self.counts.most_online,
+            expired: self.counts.expired,
+            connections: self.counts.connections,
+            traffic: self.traffic,
+            publish_received: self.counts.received,
+            publish_sent: self.counts.sent,
+            publish_bytes_received: self.counts.received_bytes,
+            publish_bytes_sent: self.counts.sent_bytes,
+            subscriptions: count(self.router.subscriptions()),
+            shared_subscriptions: count(self.router.shared_subscriptions()),
+            retained: count(self.router.retained.len()),
+            stored: waiting + count(self.router.retained.len()),
+            stored_bytes: count(self.held_bytes + self.router.retained.bytes()),
+            losses: self.losses,
         }
     }
 
@@ -235,13 +306,16 @@ impl State {
         }
     }
 
-    fn subscribe_to(&mut self, key: SessionKey, wanted: &SubscribeFilter, id: Option<u32>) -> Reason {
+    fn subscribe_to(&mut self, place: Place, wanted: &SubscribeFilter, id: Option<u32>) -> Reason {
         let Some(filter) = Filter::parse(&wanted.filter) else { return Reason::FILTER_INVALID };
-        let Some(Entry { session, .. }) = self.sessions.get_mut(&key) else { return Reason::FAILED };
+        let key = place.session;
+        let Some(Entry { session, .. }) = self.sessions.get(&key) else { return Reason::FAILED };
         let is_known = session.filters.contains(&wanted.filter);
-        if !is_known && session.filters.len() >= self.limits.subscriptions {
+        let is_full = session.filters.len() >= self.limits.subscriptions;
+        if !is_known && (is_full || self.admit_filter(place, &wanted.filter).is_err()) {
             return Reason::QUOTA;
         }
+        let Some(Entry { session, .. }) = self.sessions.get_mut(&key) else { return Reason::FAILED };
         session.filters.insert(Arc::clone(&wanted.filter));
         let subscription = Subscription {
             qos: wanted.qos,
