@@ -25,6 +25,7 @@ run: build ## Build and run the gateway with CONFIG=FILE (default: serialgate.ya
 
 setup: ## Install what the tests need (apt; as root or through sudo)
 	scripts/setup test
+	scripts/setup firmware
 
 test: ## Install what is needed, then check format, lints and all tests
 	scripts/setup test
