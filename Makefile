@@ -8,10 +8,10 @@ PROGRAM = target/release/serialgate
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench interop build run fmt lint
+.PHONY: help setup demo test firmware bench interop build run fmt lint
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## Build, then show the whole story with no hardware: an outage, a backlog, a ledger
 	$(PROGRAM) demo
@@ -25,14 +25,23 @@ run: build ## Build and run the gateway with CONFIG=FILE (default: serialgate.ya
 
 setup: ## Install what the tests need (apt; as root or through sudo)
 	scripts/setup test
+	scripts/setup firmware
 
 test: ## Install what is needed, then check format, lints and all tests
 	scripts/setup test
+	scripts/setup firmware
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(MAKE) --no-print-directory --silent -C firmware/core test
+	$(MAKE) --no-print-directory --silent -C firmware
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
 	$(CARGO) check --locked --target-dir target --manifest-path fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
+
+firmware: ## Build all firmware, test its library here, and tell what flash and RAM it takes
+	scripts/setup firmware
+	$(MAKE) --no-print-directory -C firmware/core test
+	$(MAKE) --no-print-directory -C firmware
 
 bench: ## Measure latency, CPU, memory, writes to flash (as root); twelve minutes; writes docs/benchmarks.md
 	scripts/setup test

@@ -1,0 +1,14 @@
+//! The firmware of the boards against the whole gateway: the machine code of an Arduino Uno in an emulator
+//! at the real one's pace, a pseudo-terminal, the real binary. And what the library for Arduino is made
+//! of. Needs what `scripts/setup firmware` installs.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
+
+#[expect(dead_code, unused_imports, reason = "what other tests need")]
+#[path = "../e2e/support/mod.rs"]
+mod support;
+
+mod arduino;
+mod board;
+mod emulated;
+mod micropython;
