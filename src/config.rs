@@ -197,9 +197,16 @@ impl Config {
     /// Makes relative paths begin at `folder`.
     fn resolve(&mut self, folder: &Path) {
         let bridges = self.bridges.iter_mut().flat_map(Bridge::files);
-        for path in bridges.chain([&mut self.queue.path]).chain(&mut self.control.socket) {
+        let own = [&mut self.queue.path].into_iter().chain(&mut self.broker.path);
+        for path in bridges.chain(own).chain(&mut self.control.socket) {
             *path = folder.join(&*path);
         }
+    }
+
+    /// The file that keeps the local broker's sessions and retained messages.
+    #[must_use]
+    pub fn broker_file(&self) -> PathBuf {
+        self.broker.path.clone().unwrap_or_else(|| self.queue.path.with_file_name("broker.db"))
     }
 }
 

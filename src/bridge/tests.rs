@@ -57,7 +57,7 @@ impl Rig {
         listener: TcpListener,
         change: impl FnOnce(&mut config::Bridge),
     ) -> Self {
-        Self::with_local(folder, listener, LocalPublish::new(|_| 0), change)
+        Self::with_local(folder, listener, LocalPublish::new(|_| Some(Passed::default())), change)
     }
 
     /// With somebody to take what comes from the cloud.

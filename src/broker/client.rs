@@ -21,6 +21,9 @@ use crate::mqtt::packet::{
 use crate::mqtt::session::Arrival;
 use crate::queue::acks::{self, Acks, Due, Lost, Verdict};
 
+/// Answers that may wait for the disk, beside messages: more than anybody asks for at a time.
+const HELD_MAX: usize = 64;
+
 /// One connected client.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -119,11 +122,10 @@ impl Client {
 
     /// Whether to let it wait before taking more from it. Over 5.0 the receive maximum does that.
     pub(super) fn must_wait(&self) -> Result<bool, End> {
-        if self.version == Version::V5 {
-            return Ok(false);
-        }
-        let due = self.broker().lock().with_acks(self.place(), |acks| acks.len())?;
-        Ok(due >= usize::from(self.broker().limits().receive_maximum))
+        let (due, held) = self.broker().lock().backlog(self.place())?;
+        let limits = self.broker().limits();
+        let owes_much = due >= usize::from(limits.receive_maximum);
+        Ok(held >= HELD_MAX + usize::from(limits.in_flight) || (owes_much && self.version == Version::V3))
     }
 
     /// The next packet in `input`.
@@ -136,25 +138,27 @@ impl Client {
         match packet {
             Packet::Publish(publish) => self.publish(*publish)?,
             Packet::PubAck(ack) => self.with_session(|session| session.puback(ack.id))?,
-            Packet::PubRec(ack) => match self.with_session(|session| session.pubrec(ack))? {
-                PubRel::None => {}
-                PubRel::Known => self.send(&Packet::PubRel(Ack::ok(ack.id)), out)?,
-                PubRel::Unknown => self.send(&Packet::PubRel(not_found(ack.id)), out)?,
-            },
+            Packet::PubRec(ack) => {
+                let answer = self.broker().lock().pubrec(self.place(), ack)?;
+                match answer {
+                    PubRel::None => {}
+                    PubRel::Known => self.send(&Packet::PubRel(Ack::ok(ack.id)), out)?,
+                    PubRel::Unknown => self.send(&Packet::PubRel(not_found(ack.id)), out)?,
+                }
+            }
             Packet::PubRel(ack) => {
-                let is_known = self.with_session(|session| session.incoming.release(ack.id))?;
-                self.with_acks(|acks| acks.released(ack.id))?;
+                let is_known = self.broker().lock().release(self.place(), ack.id)?;
                 let answer = if is_known { Ack::ok(ack.id) } else { not_found(ack.id) };
-                self.send(&Packet::PubComp(answer), out)?;
+                self.answer(Packet::PubComp(answer), out)?;
             }
             Packet::PubComp(ack) => self.with_session(|session| session.pubcomp(ack.id))?,
             Packet::Subscribe(subscribe) => {
                 let reasons = self.subscribe(&subscribe)?;
-                self.send(&Packet::SubAck(subscribe.id, reasons), out)?;
+                self.answer(Packet::SubAck(subscribe.id, reasons), out)?;
             }
             Packet::Unsubscribe(id, filters) => {
                 let reasons = self.broker().lock().unsubscribe(self.place(), &filters)?;
-                self.send(&Packet::UnsubAck(id, reasons), out)?;
+                self.answer(Packet::UnsubAck(id, reasons), out)?;
             }
             Packet::PingReq => self.send(&Packet::PingResp, out)?,
             Packet::Disconnect(disconnect) => return Err(self.goodbye(&disconnect)),
@@ -175,6 +179,7 @@ impl Client {
             match next {
                 Some(Outbound::Publish(publish)) => self.deliver(*publish, out)?,
                 Some(Outbound::Release(id)) => self.send(&Packet::PubRel(Ack::ok(id)), out)?,
+                Some(Outbound::Answer(answer)) => self.send(&answer, out)?,
                 None => break,
             }
         }
@@ -233,13 +238,14 @@ impl Client {
             (Qos::ExactlyOnce, Some(id)) => {
                 match self.with_session(|session| session.incoming.publish_once(id))?? {
                     Arrival::New => self.accept(publish, Due::PubRec(id)),
+                    Arrival::Half => self.accept_again(&publish, id),
                     Arrival::Pending => Ok(self.with_acks(|acks| acks.push_again(id))?),
                     Arrival::Recorded => self.push_ack(Due::PubRec(id), Verdict::Known(Reason::SUCCESS)),
                 }
             }
             _ => {
                 // Of QoS 0, what the queue has no room for is counted there.
-                let _ = self.broker().publish(publish, self.place(), now());
+                let _ = self.broker().publish(publish, self.place(), None, now());
                 Ok(())
             }
         }
@@ -247,10 +253,12 @@ impl Client {
 
     /// Takes a message of QoS 1 or 2 that has not been taken before.
     fn accept(&mut self, publish: Publish, due: Due) -> Result<(), End> {
-        let verdict = match self.broker().publish(publish, self.place(), now()) {
-            Ok((Some(ticket), _)) => Verdict::WhenSafe(ticket),
-            Ok((None, 0)) => Verdict::Known(Reason::NO_SUBSCRIBERS),
-            Ok((None, _)) => Verdict::Known(Reason::SUCCESS),
+        let once = match due {
+            Due::PubAck(_) => None,
+            Due::PubRec(id) => Some(id),
+        };
+        let verdict = match self.broker().publish(publish, self.place(), once, now()) {
+            Ok(verdict) => verdict,
             Err(_full) => {
                 if let Due::PubRec(id) = due {
                     self.with_session(|session| session.incoming.refused(id))?;
@@ -263,6 +271,18 @@ impl Client {
             }
         };
         self.push_ack(due, verdict)
+    }
+
+    /// Takes a message of QoS 2 that the local clients got before the daemon was started, but perhaps
+    /// not the queue.
+    fn accept_again(&mut self, publish: &Publish, id: PacketId) -> Result<(), End> {
+        match self.broker().offer(publish) {
+            Ok(ticket) => self.push_ack(Due::PubRec(id), Verdict::when(ticket, None, Reason::SUCCESS)),
+            Err(_full) => {
+                self.with_session(|session| session.incoming.restore(id, true))?;
+                Err(End::Refused { reason: Reason::QUOTA, why: "the queue is full" })
+            }
+        }
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Vec<Reason>, End> {
@@ -302,6 +322,12 @@ impl Client {
 
     fn send(&mut self, packet: &Packet, out: &mut BytesMut) -> Result<(), End> {
         Ok(self.codec.encode(packet, out)?)
+    }
+
+    /// Sends the answer to something that the file may have to know first.
+    fn answer(&mut self, answer: Packet, out: &mut BytesMut) -> Result<(), End> {
+        let answer = self.broker().lock().answer(self.place(), answer)?;
+        answer.map_or(Ok(()), |answer| self.send(&answer, out))
     }
 
     fn push_ack(&mut self, due: Due, verdict: Verdict) -> Result<(), End> {

@@ -5,18 +5,23 @@
 //! queue. Retained messages are looked up when their turn comes, so a subscription to ten thousand
 //! of them costs nothing and none of them can be crowded out.
 
+mod kept;
+mod restore;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::filter::Filter;
+use super::journal::Gate;
 use super::message::Delivery;
 use super::retained::Retained;
-use crate::mqtt::packet::{Ack, PacketId, Publish, Qos, SubscribeFilter};
+use super::routing::Subscription;
+use crate::mqtt::packet::{Ack, Packet, PacketId, Publish, Qos, SubscribeFilter};
 use crate::mqtt::session::{Incoming, Outgoing, Recorded, Resend};
+use kept::Keeping;
 
 /// How much may wait for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +44,11 @@ pub(super) struct Session {
     /// Bytes of `outgoing` and `queue`.
     bytes: usize,
     /// What the client subscribed to, as it wrote it.
-    pub(super) filters: BTreeSet<Arc<str>>,
+    pub(super) filters: BTreeMap<Arc<str>, Subscription>,
     /// Seconds that it outlives the connection; `u32::MAX` for ever.
     pub(super) expiry_s: u32,
+    /// Its part in what survives the daemon.
+    pub(super) kept: Keeping,
 }
 
 /// Retained messages that a subscription still has to get.
@@ -61,6 +68,8 @@ pub(super) enum Outbound {
     Publish(Box<Publish>),
     /// A PUBREL.
     Release(PacketId),
+    /// An answer that had to wait.
+    Answer(Box<Packet>),
 }
 
 impl Session {
@@ -72,8 +81,9 @@ impl Session {
             queue: VecDeque::new(),
             replays: VecDeque::new(),
             bytes: 0,
-            filters: BTreeSet::new(),
+            filters: BTreeMap::new(),
             expiry_s: 0,
+            kept: Keeping::default(),
         }
     }
 
@@ -88,11 +98,12 @@ impl Session {
     /// The connection is gone: messages of QoS 0 do not wait for the next one.
     pub(super) fn disconnected(&mut self) {
         self.retain_queued(|delivery| delivery.qos != Qos::AtMostOnce);
+        self.kept.disconnected();
     }
 
     /// Puts a message in the queue. The oldest ones give way to it where there is no room; tells
     /// how many were dropped.
-    pub(super) fn enqueue(&mut self, delivery: Delivery, room: Room, now: Instant) -> u64 {
+    pub(super) fn enqueue(&mut self, mut delivery: Delivery, room: Room, now: Instant) -> u64 {
         let bytes = delivery.message.bytes();
         let fits = |session: &Self| {
             session.queue.len() < room.messages && session.bytes.saturating_add(bytes) <= room.bytes
@@ -104,8 +115,10 @@ impl Session {
         while !fits(self) {
             dropped += 1;
             let Some(oldest) = self.queue.pop_front() else { return dropped };
+            self.kept.dropped(&oldest);
             self.release_bytes(Some(oldest));
         }
+        self.kept.admit(&mut delivery);
         self.bytes += bytes;
         self.queue.push_back(delivery);
         dropped
@@ -128,41 +141,63 @@ impl Session {
     }
 
     /// What to send next; `None` when there is nothing, or the client has to acknowledge something
-    /// first.
-    pub(super) fn next(&mut self, retained: &Retained, now: Instant) -> Option<Outbound> {
-        if let Some(resend) = self.outgoing.next_resend() {
-            return Some(match resend {
-                Resend::Publish(id, delivery) => {
-                    let publish = Publish { id: Some(id), dup: true, ..delivery.to_publish(now) };
-                    Outbound::Publish(Box::new(publish))
-                }
-                Resend::Release(id) => Outbound::Release(id),
-            });
+    /// first, or the disk.
+    pub(super) fn next(&mut self, retained: &Retained, gate: Gate, now: Instant) -> Option<Outbound> {
+        loop {
+            if let Some(held) = self.kept.next_held(gate) {
+                return Some(held);
+            }
+            // What follows is made ready as well, so that one commit is enough for all of it.
+            let (next, is_new) = match self.next_resend(now) {
+                Some(resend) => (resend, false),
+                None => (self.next_retained(retained, now).or_else(|| self.next_queued(now))?, true),
+            };
+            if let Some(next) = self.kept.hold_if_needed(next, is_new, gate) {
+                return Some(next);
+            }
         }
-        self.next_retained(retained, now).or_else(|| self.next_queued(now))
+    }
+
+    fn next_resend(&mut self, now: Instant) -> Option<Outbound> {
+        Some(match self.outgoing.next_resend()? {
+            Resend::Publish(id, delivery) => {
+                let publish = Publish { id: Some(id), dup: true, ..delivery.to_publish(now) };
+                Outbound::Publish(Box::new(publish))
+            }
+            Resend::Release(id) => Outbound::Release(id),
+        })
     }
 
     /// The message could not be sent to this client and is over.
     pub(super) fn unsendable(&mut self, id: Option<PacketId>) {
-        let message = id.and_then(|id| self.outgoing.forget(id));
-        self.release_bytes(message);
+        let Some(id) = id else { return };
+        let message = self.outgoing.forget(id);
+        self.over(id, message);
     }
 
     /// A PUBACK from the client.
     pub(super) fn puback(&mut self, id: PacketId) {
-        let message = self.outgoing.puback(id);
-        self.release_bytes(message);
+        if let Some(message) = self.outgoing.puback(id) {
+            self.over(id, Some(message));
+        }
     }
 
     /// A PUBREC from the client: whether and how to answer with PUBREL.
-    pub(super) fn pubrec(&mut self, ack: Ack) -> PubRel {
+    pub(super) fn pubrec(&mut self, ack: Ack, gate: Gate) -> PubRel {
         match self.outgoing.pubrec(ack) {
             Recorded::Released(message) => {
+                if let Some(message) = &message {
+                    self.kept.released(ack.id, message);
+                }
                 self.release_bytes(message);
-                PubRel::Known
+                if !self.kept.is_on() {
+                    return PubRel::Known;
+                }
+                self.kept.hold(Outbound::Release(ack.id), gate);
+                PubRel::None
             }
             Recorded::Refused(message) => {
-                self.release_bytes(message);
+                self.over(ack.id, message);
                 PubRel::None
             }
             Recorded::Unknown => PubRel::Unknown,
@@ -171,7 +206,14 @@ impl Session {
 
     /// A PUBCOMP from the client.
     pub(super) fn pubcomp(&mut self, id: PacketId) {
-        self.outgoing.pubcomp(id);
+        if self.outgoing.pubcomp(id) {
+            self.over(id, None);
+        }
+    }
+
+    fn over(&mut self, id: PacketId, message: Option<Delivery>) {
+        self.kept.over(id, message.as_ref());
+        self.release_bytes(message);
     }
 
     /// What waits for the client, in bytes.
@@ -189,20 +231,24 @@ impl Session {
             let replay = self.replays.front_mut()?;
             let topics = Filter::parse(&replay.filter).map_or("", |filter| filter.topics);
             let Some(message) = retained.next_match(topics, replay.after.as_deref(), now) else {
-                self.replays.pop_front();
+                if let Some(replay) = self.replays.pop_front() {
+                    self.kept.replayed(&replay.filter);
+                }
                 continue;
             };
             let qos = replay.qos.min(message.qos);
-            if qos != Qos::AtMostOnce && !self.outgoing.has_room() {
+            if !may_go(&self.outgoing, &self.kept, qos) {
                 return None;
             }
             replay.after = Some(Arc::clone(&message.topic));
-            let delivery = Delivery {
+            let mut delivery = Delivery {
                 message: Arc::clone(message),
+                position: 0,
                 qos,
                 retain: true,
                 subscription_ids: replay.subscription_id.into_iter().collect(),
             };
+            self.kept.admit(&mut delivery);
             self.bytes += delivery.message.bytes();
             return self.sent(delivery, now);
         }
@@ -212,13 +258,14 @@ impl Session {
         loop {
             let next = self.queue.front()?;
             let expired = next.message.is_expired(now);
-            if !expired && next.qos != Qos::AtMostOnce && !self.outgoing.has_room() {
+            if !expired && !may_go(&self.outgoing, &self.kept, next.qos) {
                 return None;
             }
             let delivery = self.queue.pop_front()?;
             if !expired {
                 return self.sent(delivery, now);
             }
+            self.kept.dropped(&delivery);
             self.release_bytes(Some(delivery));
         }
     }
@@ -226,13 +273,17 @@ impl Session {
     /// Hands out a message whose bytes are counted and for which there is room.
     fn sent(&mut self, delivery: Delivery, now: Instant) -> Option<Outbound> {
         let publish = delivery.to_publish(now);
+        let position = delivery.position;
         let id = match delivery.qos {
             Qos::AtMostOnce => {
                 self.release_bytes(Some(delivery));
                 None
             }
             qos => match self.outgoing.send(delivery, qos) {
-                Ok(id) => Some(id),
+                Ok(id) => {
+                    self.kept.sent(position, id);
+                    Some(id)
+                }
                 Err(delivery) => {
                     self.queue.push_front(delivery);
                     return None;
@@ -245,9 +296,12 @@ impl Session {
     fn retain_queued(&mut self, mut keep: impl FnMut(&Delivery) -> bool) {
         let mut freed = 0;
         self.queue.retain(|delivery| {
-            let kept = keep(delivery);
-            freed += if kept { 0 } else { delivery.message.bytes() };
-            kept
+            let stays = keep(delivery);
+            if !stays {
+                freed += delivery.message.bytes();
+                self.kept.dropped(delivery);
+            }
+            stays
         });
         self.bytes = self.bytes.saturating_sub(freed);
     }
@@ -258,10 +312,19 @@ impl Session {
     }
 }
 
+/// Whether a message of that QoS may be sent, or made ready behind what waits for the disk. What the
+/// client does not acknowledge has no other bound there than its place in the queue.
+fn may_go(outgoing: &Outgoing<Delivery>, kept: &Keeping, qos: Qos) -> bool {
+    match qos {
+        Qos::AtMostOnce => kept.held() == 0,
+        Qos::AtLeastOnce | Qos::ExactlyOnce => outgoing.has_room(),
+    }
+}
+
 /// How to answer a PUBREC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PubRel {
-    /// Not at all: the client refused the message.
+    /// Not at all: the client refused the message. Or not now: the file must know first.
     None,
     /// With success.
     Known,

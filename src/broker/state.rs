@@ -4,9 +4,11 @@
 //! holds a [`Place`]: once somebody else has the session, every step through it is
 //! [`TakenOver`], so a new connection never waits for the task of the old one.
 
+mod durable;
 mod presence;
+mod promise;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -14,16 +16,22 @@ use std::time::Instant;
 use super::Limits;
 use super::end::TakenOver;
 use super::filter::Filter;
+use super::journal::{Journal, Urgency};
 use super::message::{Delivery, Message};
 use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
-use super::session::{Outbound, Room, Session};
-use crate::mqtt::packet::{PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
+use super::session::{Outbound, PubRel, Room, Session};
+use crate::mqtt::packet::{Ack, PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
+use crate::flow::Kept;
 use crate::queue::acks::{self, Acks};
 use crate::status;
 
+pub(super) use durable::Bequest;
+use durable::Orphan;
 use presence::Presence;
 pub(super) use presence::{Attached, Farewell};
+use promise::Maybe;
+pub(super) use promise::Promise;
 
 /// The broker's memory.
 #[derive(Debug)]
@@ -34,8 +42,22 @@ pub(super) struct State {
     by_client: HashMap<Arc<str>, SessionKey>,
     /// When something is due for a session without connection: its will, or its end.
     deadlines: BTreeSet<(Instant, SessionKey)>,
+    /// Wills of clients that were connected when the daemon died, by when they are due.
+    orphans: BTreeMap<(Instant, u64), Orphan>,
+    next_orphan: u64,
     next_key: u64,
+    next_message: u64,
     next_generation: u64,
+    /// What the file does not have yet.
+    journal: Journal<Promise>,
+    /// What the file's thread knows of that.
+    known_urgency: Urgency,
+    /// Sessions in which something waits for a commit.
+    waiting: HashSet<SessionKey>,
+    store_state: status::BrokerState,
+    store_error: Option<String>,
+    /// Damaged files that were set aside.
+    set_aside: u64,
     online: u64,
     /// Bytes that wait in all sessions.
     held_bytes: usize,
@@ -56,6 +78,31 @@ struct Entry {
     counted_bytes: usize,
 }
 
+/// Who publishes a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// We: what is retained of it is rebuilt at each start.
+    Ours,
+    /// A bridge.
+    Bridge,
+    /// A client, or its will.
+    Client {
+        /// Its session.
+        session: SessionKey,
+        /// The message's id with QoS 2, and whether a bridge wants it.
+        once: Option<(PacketId, bool)>,
+    },
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub(super) struct Published {
+    /// How many sessions it goes to.
+    pub(super) reached: usize,
+    /// When it is safe, as far as it has to be.
+    pub(super) kept: Option<Kept>,
+}
+
 /// One connection's claim to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -73,8 +120,17 @@ impl State {
             sessions: HashMap::new(),
             by_client: HashMap::new(),
             deadlines: BTreeSet::new(),
+            orphans: BTreeMap::new(),
+            next_orphan: 0,
             next_key: 0,
+            next_message: 0,
             next_generation: 0,
+            journal: Journal::off(),
+            known_urgency: Urgency::None,
+            waiting: HashSet::new(),
+            store_state: status::BrokerState::Ok,
+            store_error: None,
+            set_aside: 0,
             online: 0,
             held_bytes: 0,
             received: 0,
@@ -83,21 +139,45 @@ impl State {
         }
     }
 
-    /// Routes a message; how many sessions it goes to.
-    pub(super) fn publish(&mut self, publish: Publish, from: Option<SessionKey>, now: Instant) -> usize {
-        let message = Arc::new(Message::new(publish, now));
-        if message.retain && self.router.retain(&message, now).is_err() {
-            self.dropped += 1;
+    /// Routes a message.
+    pub(super) fn publish(&mut self, publish: Publish, origin: Origin, now: Instant) -> Published {
+        self.next_message += 1;
+        let is_ours = origin == Origin::Ours;
+        let message =
+            Arc::new(Message { id: self.next_message, is_ours, ..Message::new(publish, now) });
+        let awaits = !is_ours && message.qos > Qos::AtMostOnce && self.journal.is_on();
+        let mut promise = if awaits { Maybe::Wanted } else { Maybe::Unwanted };
+        if message.retain {
+            self.retain(&message, &mut promise, now);
         }
+        let from = match origin {
+            Origin::Ours | Origin::Bridge => None,
+            Origin::Client { session, once } => {
+                if let Some((id, is_forwarded)) = once
+                    && self.sessions.get(&session).is_some_and(|entry| entry.session.kept.is_on())
+                {
+                    self.journal.took(session, id, is_forwarded, promise.promise());
+                }
+                Some(session)
+            }
+        };
         let sessions = &self.sessions;
         let is_online =
             |key| sessions.get(&key).is_some_and(|entry| matches!(entry.presence, Presence::Online { .. }));
         let deliveries = self.router.route(&message, from, is_online);
         let reached = deliveries.len();
         for (key, delivery) in deliveries {
-            self.deliver(key, delivery, now);
+            self.deliver(key, delivery, &mut promise, now);
         }
-        reached
+        Published { reached, kept: promise.into_ticket() }
+    }
+
+    fn retain(&mut self, message: &Arc<Message>, promise: &mut Maybe, now: Instant) {
+        let kept = self.router.retain(message, now);
+        self.dropped += u64::from(kept.is_err());
+        let new = Some(message).filter(|message| kept.is_ok() && !message.payload.is_empty());
+        let promise = if message.is_ours { None } else { promise.promise() };
+        self.note_retained(new, promise);
     }
 
     /// A message came from a client.
@@ -132,8 +212,11 @@ impl State {
             .map(|text| {
                 let Some(filter) = Filter::parse(text) else { return Reason::NO_SUBSCRIPTION };
                 if let Some(entry) = self.sessions.get_mut(&place.session) {
-                    entry.session.filters.remove(text);
+                    let removed = entry.session.filters.remove(text);
                     entry.session.stop_replay(text);
+                    if removed.is_some() && entry.session.kept.is_on() {
+                        self.journal.unsubscribed(place.session, text);
+                    }
                 }
                 let existed = self.router.unsubscribe(place.session, filter);
                 if existed { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION }
@@ -148,8 +231,9 @@ impl State {
         now: Instant,
     ) -> Result<Option<Outbound>, TakenOver> {
         self.entry(place)?;
+        let gate = self.journal.gate();
         let Some(entry) = self.sessions.get_mut(&place.session) else { return Err(TakenOver) };
-        let next = entry.session.next(&self.router.retained, now);
+        let next = entry.session.next(&self.router.retained, gate, now);
         self.sent += u64::from(matches!(next, Some(Outbound::Publish(_))));
         self.recount(place.session);
         Ok(next)
@@ -171,6 +255,12 @@ impl State {
         let result = step(&mut self.entry(place)?.session);
         self.recount(place.session);
         Ok(result)
+    }
+
+    /// A PUBREC from the client: whether and how to answer with PUBREL.
+    pub(super) fn pubrec(&mut self, place: Place, ack: Ack) -> Result<PubRel, TakenOver> {
+        let gate = self.journal.gate();
+        self.with_session(place, |session| session.pubrec(ack, gate))
     }
 
     /// Lets `step` work on the acknowledgements that the client has coming.
@@ -204,6 +294,9 @@ impl State {
             received: self.received,
             sent: self.sent,
             dropped: self.dropped,
+            state: self.store_state,
+            last_error: self.store_error.clone(),
+            set_aside: self.set_aside,
         }
     }
 
@@ -218,17 +311,17 @@ impl State {
     fn subscribe_to(&mut self, key: SessionKey, wanted: &SubscribeFilter, id: Option<u32>) -> Reason {
         let Some(filter) = Filter::parse(&wanted.filter) else { return Reason::FILTER_INVALID };
         let Some(Entry { session, .. }) = self.sessions.get_mut(&key) else { return Reason::FAILED };
-        let is_known = session.filters.contains(&wanted.filter);
+        let is_known = session.filters.contains_key(&wanted.filter);
         if !is_known && session.filters.len() >= self.limits.subscriptions {
             return Reason::QUOTA;
         }
-        session.filters.insert(Arc::clone(&wanted.filter));
         let subscription = Subscription {
             qos: wanted.qos,
             no_local: wanted.no_local,
             retain_as_published: wanted.retain_as_published,
             id,
         };
+        session.filters.insert(Arc::clone(&wanted.filter), subscription);
         self.router.subscribe(key, filter, subscription);
         let replays = match wanted.retain_handling {
             RetainHandling::AtSubscribe => true,
@@ -236,13 +329,17 @@ impl State {
             RetainHandling::Never => false,
         };
         // Shared subscriptions get no retained messages (MQTT 5.0, 4.8.2).
-        if replays && filter.group.is_none() {
+        let replays = replays && filter.group.is_none();
+        if replays {
             session.replay(wanted, id);
+        }
+        if session.kept.is_on() {
+            self.journal.subscribed(key, &wanted.filter, subscription, replays);
         }
         Reason(wanted.qos as u8)
     }
 
-    fn deliver(&mut self, key: SessionKey, delivery: Delivery, now: Instant) {
+    fn deliver(&mut self, key: SessionKey, delivery: Delivery, promise: &mut Maybe, now: Instant) {
         let Some(entry) = self.sessions.get_mut(&key) else { return };
         match &entry.presence {
             Presence::Online { wake, .. } => wake.notify_one(),
@@ -255,12 +352,15 @@ impl State {
             messages: self.limits.queue_messages,
             bytes: self.limits.queue_bytes.min(entry.session.bytes().saturating_add(free)),
         };
+        let is_kept = entry.session.kept.is_on() && delivery.qos > Qos::AtMostOnce;
         self.dropped += entry.session.enqueue(delivery, room, now);
+        self.tell(key, if is_kept { promise.promise() } else { None });
         self.recount(key);
     }
 
-    /// Brings `held_bytes` up to date after a change to a session.
+    /// Brings `held_bytes` and the journal up to date after a change to a session.
     fn recount(&mut self, key: SessionKey) {
+        self.tell(key, None);
         if let Some(entry) = self.sessions.get_mut(&key) {
             let bytes = entry.session.bytes();
             self.held_bytes = (self.held_bytes + bytes).saturating_sub(entry.counted_bytes);

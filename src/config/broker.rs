@@ -3,9 +3,11 @@
 mod listener;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 pub use self::listener::Listener;
 use super::read::{Problems, Table};
+use super::values;
 
 /// Most entries in `listen`.
 const MAX_LISTENERS: usize = 16;
@@ -21,12 +23,15 @@ const LATER: [&str; 1] = ["users"];
 pub struct Broker {
     /// Where clients connect; may be empty.
     pub listen: Vec<Listener>,
+    /// The SQLite file that keeps sessions and retained messages; `None`: `broker.db` beside the
+    /// queue's.
+    pub path: Option<PathBuf>,
 }
 
 impl Default for Broker {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), MQTT_PORT);
-        Self { listen: vec![Listener { address }] }
+        Self { listen: vec![Listener { address }], path: None }
     }
 }
 
@@ -39,6 +44,7 @@ impl Broker {
         if let Some(items) = table.list("listen", MAX_LISTENERS, example, problems) {
             broker.listen = listener::all(items, problems);
         }
+        table.set("path", &mut broker.path, problems, |text| values::file(text).map(Some));
         table.close(&LATER, problems);
         broker
     }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::broker::journal::Gate;
 use crate::broker::message::Message;
 use crate::mqtt::packet::Reason;
 
@@ -45,14 +46,14 @@ fn apply(session: &mut Session, retained: &Retained, step: &Step, now: Instant) 
         Step::Enqueue { qos, bytes } => {
             let qos = Qos::from(qos);
             let message = message(bytes, qos);
-            let delivery = Delivery { message, qos, retain: false, subscription_ids: Vec::new() };
+            let delivery = Delivery { message, position: 0, qos, retain: false, subscription_ids: Vec::new() };
             session.enqueue(delivery, ROOM, now);
         }
-        Step::Next => drop(session.next(retained, now)),
+        Step::Next => drop(session.next(retained, Gate::OPEN, now)),
         Step::PubAck(n) => session.puback(id(n)),
         Step::PubRec(n, ok) => {
             let reason = if ok { Reason::SUCCESS } else { Reason::QUOTA };
-            session.pubrec(Ack { id: id(n), reason });
+            session.pubrec(Ack { id: id(n), reason }, Gate::OPEN);
         }
         Step::PubComp(n) => session.pubcomp(id(n)),
         Step::Unsendable(n) => session.unsendable(Some(id(n))),

@@ -1,0 +1,580 @@
+//! What the broker's file does not have yet of its memory. Pure.
+//!
+//! Changes are recorded by key, and the newest counts: what came and went between two commits is
+//! never written. One [`Batch`] takes everything there is, so that the file is at each commit what the
+//! memory was at one moment.
+//!
+//! A `P` is a promise that somebody waits for: that a message is safe. Every change that it depends on
+//! holds a copy. The last one is dropped when the change is committed, or when nobody needs it any
+//! more: the message was delivered and acknowledged, or dropped and counted.
+
+mod image;
+pub(super) mod pace;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+pub(super) use image::{DeliveryRow, Flight, Image, Offline, SessionImage, SessionRow, WillRow};
+pub(super) use table::Table;
+
+use super::message::{Delivery, Message};
+use super::routing::{SessionKey, Subscription};
+use crate::mqtt::packet::PacketId;
+
+/// So many bytes that wait are committed at once, however fast commits have come.
+const MUCH_BYTES: usize = 4096;
+/// What a row counts beside its content, in bytes.
+const ROW_BYTES: usize = 48;
+
+/// How much the changes want to be committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// There are none.
+    #[default]
+    None,
+    /// Nobody waits for them.
+    Low,
+    /// Somebody does.
+    Awaited,
+    /// Somebody does, and there are many.
+    Much,
+}
+
+/// Which commits there were, for who has to wait for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// The number of the batch that a change belongs to now.
+    next: u64,
+    /// The number of the last one that is committed.
+    committed: u64,
+}
+
+impl Gate {
+    /// Nothing has to wait.
+    pub(super) const OPEN: Self = Self { next: 0, committed: u64::MAX };
+
+    /// The batch that a change of this moment belongs to.
+    pub(super) fn next(self) -> u64 {
+        self.next
+    }
+
+    /// Whether that batch is committed.
+    pub(super) fn has(self, batch: u64) -> bool {
+        batch <= self.committed
+    }
+}
+
+/// What happens to a session's messages, as the session tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A message waits for the client.
+    Queued(Delivery),
+    /// It was given a packet id, as the so-manieth of the session.
+    Sent { position: u64, id: PacketId, order: u64 },
+    /// The client has it, but its id is still in use.
+    Released { position: u64, message: u64, id: PacketId, order: u64 },
+    /// It is over. The message, unless the client had it before.
+    Done { position: u64, message: Option<u64> },
+    /// All retained messages that a subscription was to get at its begin are on their way.
+    Replayed(Arc<str>),
+}
+
+/// The changes since the last batch.
+#[derive(Debug)]
+pub(super) struct Journal<P> {
+    mode: Mode<P>,
+    changes: Changes<P>,
+    /// How many rows refer to each message that the file has or gets.
+    references: HashMap<u64, usize>,
+    /// Clients of whom the file has a will, or gets one.
+    wills: HashSet<Arc<str>>,
+    urgency: Urgency,
+    bytes: usize,
+    /// The number of the batch that is being collected.
+    next: u64,
+    committed: u64,
+}
+
+#[derive(Debug)]
+enum Mode<P> {
+    /// There is no file.
+    Off,
+    /// The file follows.
+    Following,
+    /// The file does not take our changes: when it does again, everything is written anew. Holds what
+    /// was promised meanwhile, or `None` when nobody is made to wait any longer.
+    Lost(Option<Vec<P>>),
+}
+
+/// Changes of everything that is kept.
+#[derive(Debug)]
+pub(super) struct Changes<P> {
+    /// By session.
+    pub(super) sessions: BTreeMap<SessionKey, SessionChange<P>>,
+    /// The messages that rows refer to.
+    pub(super) messages: Table<u64, Arc<Message>>,
+    /// By topic: which message is retained.
+    pub(super) retained: Table<Arc<str>, (u64, Option<P>)>,
+    /// By client id.
+    pub(super) wills: Table<Arc<str>, WillRow>,
+}
+
+/// Changes of one session.
+#[derive(Debug)]
+pub(super) enum SessionChange<P> {
+    /// It ended, and all that belonged to it.
+    Ended,
+    /// Parts of it changed.
+    Parts(Box<Parts<P>>),
+}
+
+/// Parts of a session that changed.
+#[derive(Debug)]
+pub(super) struct Parts<P> {
+    is_new: bool,
+    /// The session itself.
+    pub(super) row: Option<SessionRow>,
+    /// By filter.
+    pub(super) subscriptions: Table<Arc<str>, Subscription>,
+    /// Subscriptions that still get retained messages, by filter.
+    pub(super) replays: Table<Arc<str>, ()>,
+    /// Messages for the client, by position.
+    pub(super) deliveries: Table<u64, DeliveryChange<P>>,
+    /// Messages of the client that it has not released: whether a bridge wants it.
+    pub(super) incoming: Table<PacketId, (bool, Option<P>)>,
+}
+
+/// What a delivery becomes.
+#[derive(Debug)]
+pub(super) enum DeliveryChange<P> {
+    /// This.
+    Whole(DeliveryRow, Option<P>),
+    /// What it is, but for how far it got.
+    Moved(Flight),
+}
+
+/// What one transaction makes of the file.
+#[derive(Debug)]
+pub(super) struct Batch<P> {
+    /// Rises by one with each.
+    pub(super) number: u64,
+    /// What is to be written.
+    pub(super) work: Work<P>,
+    /// Promises that depend on this one for other reasons.
+    owed: Vec<P>,
+}
+
+/// The content of a batch.
+#[derive(Debug)]
+pub(super) enum Work<P> {
+    /// Changes to what the file has.
+    Changes(Changes<P>),
+    /// Everything, in place of what the file has.
+    Whole(Box<Image>),
+}
+
+impl<P> Default for Changes<P> {
+    fn default() -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            messages: Table::default(),
+            retained: Table::default(),
+            wills: Table::default(),
+        }
+    }
+}
+
+impl<P> Default for Parts<P> {
+    fn default() -> Self {
+        Self {
+            is_new: false,
+            row: None,
+            subscriptions: Table::default(),
+            replays: Table::default(),
+            deliveries: Table::default(),
+            incoming: Table::default(),
+        }
+    }
+}
+
+impl<P> Changes<P> {
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+            && self.messages.is_empty()
+            && self.retained.is_empty()
+            && self.wills.is_empty()
+    }
+
+    /// The parts of a session; `None` once it has ended.
+    fn parts(&mut self, key: SessionKey) -> Option<&mut Parts<P>> {
+        let change = self.sessions.entry(key).or_insert_with(|| SessionChange::Parts(Box::default()));
+        match change {
+            SessionChange::Parts(parts) => Some(parts),
+            SessionChange::Ended => None,
+        }
+    }
+}
+
+impl<P> Parts<P> {
+    fn is_empty(&self) -> bool {
+        self.row.is_none()
+            && self.subscriptions.is_empty()
+            && self.replays.is_empty()
+            && self.deliveries.is_empty()
+            && self.incoming.is_empty()
+    }
+}
+
+impl<P: Clone> Journal<P> {
+    /// A journal for nobody: there is no file.
+    pub(super) fn off() -> Self {
+        Self {
+            mode: Mode::Off,
+            changes: Changes::default(),
+            references: HashMap::new(),
+            wills: HashSet::new(),
+            urgency: Urgency::None,
+            bytes: 0,
+            next: 1,
+            committed: 0,
+        }
+    }
+
+    /// From here on there is a file, which holds `image`.
+    pub(super) fn follow(&mut self, image: &Image) {
+        self.count(image);
+        self.mode = Mode::Following;
+    }
+
+    fn count(&mut self, image: &Image) {
+        self.references = image.references();
+        self.wills = image.wills.keys().cloned().collect();
+    }
+
+    /// From here on there is to be a file, but it cannot be had yet.
+    pub(super) fn begin_without_file(&mut self) {
+        self.mode = Mode::Lost(Some(Vec::new()));
+    }
+
+    /// Whether the file has all that is kept, but for the changes since.
+    pub(super) fn follows(&self) -> bool {
+        matches!(self.mode, Mode::Following)
+    }
+
+    /// Whether anything is kept.
+    pub(super) fn is_on(&self) -> bool {
+        !matches!(self.mode, Mode::Off)
+    }
+
+    /// What has to wait for which commit.
+    pub(super) fn gate(&self) -> Gate {
+        match self.mode {
+            Mode::Off | Mode::Lost(None) => Gate::OPEN,
+            Mode::Following | Mode::Lost(Some(_)) => Gate { next: self.next, committed: self.committed },
+        }
+    }
+
+    /// How much the changes want to be committed.
+    pub(super) fn urgency(&self) -> Urgency {
+        if self.urgency == Urgency::Awaited && self.bytes >= MUCH_BYTES {
+            return Urgency::Much;
+        }
+        self.urgency
+    }
+
+    /// Somebody waits for the changes that were recorded so far.
+    pub(super) fn hurry(&mut self) {
+        if self.is_on() {
+            self.urgency = Urgency::Awaited;
+        }
+    }
+
+    // === Batches ===
+
+    /// What is to be committed next.
+    pub(super) fn take(&mut self) -> Batch<P> {
+        let changes = std::mem::take(&mut self.changes);
+        self.batch(Work::Changes(changes), Vec::new())
+    }
+
+    /// Everything there is, for a file that has lost track.
+    pub(super) fn take_whole(&mut self, image: Image) -> Batch<P> {
+        self.changes = Changes::default();
+        self.count(&image);
+        let owed = match std::mem::replace(&mut self.mode, Mode::Following) {
+            Mode::Lost(Some(owed)) => owed,
+            Mode::Lost(None) | Mode::Off | Mode::Following => Vec::new(),
+        };
+        self.batch(Work::Whole(Box::new(image)), owed)
+    }
+
+    fn batch(&mut self, work: Work<P>, owed: Vec<P>) -> Batch<P> {
+        let number = self.next;
+        self.next += 1;
+        self.urgency = Urgency::None;
+        self.bytes = 0;
+        Batch { number, work, owed }
+    }
+
+    /// That batch is on disk. The promises go with it, when the caller lets go of it.
+    pub(super) fn committed(&mut self, batch: &Batch<P>) {
+        self.committed = batch.number;
+    }
+
+    /// The file did not take a batch. What was promised stays so.
+    pub(super) fn lost(&mut self, batch: Option<Batch<P>>) {
+        let mut owed = match std::mem::replace(&mut self.mode, Mode::Lost(None)) {
+            // Nobody waits any longer.
+            Mode::Lost(None) => return self.forget_changes(),
+            Mode::Lost(Some(owed)) => owed,
+            Mode::Off | Mode::Following => Vec::new(),
+        };
+        if let Some(batch) = batch {
+            owed.extend(batch.owed);
+            if let Work::Changes(changes) = batch.work {
+                changes.promises(&mut owed);
+            }
+        }
+        std::mem::take(&mut self.changes).promises(&mut owed);
+        self.mode = Mode::Lost(Some(owed));
+        self.forget_changes();
+    }
+
+    /// Nobody is made to wait for the file any longer. Gives the promises, to be let go.
+    pub(super) fn stop_waiting(&mut self) -> Vec<P> {
+        match &mut self.mode {
+            Mode::Lost(owed) => owed.take().unwrap_or_default(),
+            Mode::Off | Mode::Following => Vec::new(),
+        }
+    }
+
+    fn forget_changes(&mut self) {
+        self.changes = Changes::default();
+        self.references.clear();
+        self.wills.clear();
+        self.urgency = Urgency::None;
+        self.bytes = 0;
+    }
+
+    // === Changes ===
+
+    /// A session is new, or something about it is.
+    pub(super) fn session(&mut self, key: SessionKey, row: SessionRow, is_new: bool) {
+        if self.note(None, row.client_id.len())
+            && let Some(parts) = self.changes.parts(key)
+        {
+            parts.is_new |= is_new;
+            parts.row = Some(row);
+        }
+    }
+
+    /// A session ended; `messages` waited for its client.
+    pub(super) fn end_session(&mut self, key: SessionKey, messages: impl IntoIterator<Item = u64>) {
+        if !self.note(None, 0) {
+            return;
+        }
+        messages.into_iter().for_each(|message| self.release(message));
+        match self.changes.sessions.remove(&key) {
+            Some(SessionChange::Parts(parts)) if parts.is_new => {}
+            _ => drop(self.changes.sessions.insert(key, SessionChange::Ended)),
+        }
+    }
+
+    /// A subscription was made or changed; `replays`: retained messages are on their way.
+    pub(super) fn subscribed(
+        &mut self,
+        key: SessionKey,
+        filter: &Arc<str>,
+        subscription: Subscription,
+        replays: bool,
+    ) {
+        if self.note(None, filter.len())
+            && let Some(parts) = self.changes.parts(key)
+        {
+            parts.subscriptions.put(Arc::clone(filter), subscription, false);
+            if replays {
+                parts.replays.put(Arc::clone(filter), (), false);
+            }
+        }
+    }
+
+    /// A subscription ended.
+    pub(super) fn unsubscribed(&mut self, key: SessionKey, filter: &Arc<str>) {
+        if self.note(None, filter.len())
+            && let Some(parts) = self.changes.parts(key)
+        {
+            parts.subscriptions.delete(Arc::clone(filter));
+            parts.replays.delete(Arc::clone(filter));
+        }
+    }
+
+    /// Something happened to a session's messages. `promise`: what depends on it.
+    pub(super) fn record(&mut self, key: SessionKey, change: Change, promise: Option<&P>) {
+        let promise = promise.filter(|_| matches!(change, Change::Queued(_)));
+        if !self.note(promise, 0) {
+            return;
+        }
+        match change {
+            Change::Queued(delivery) => {
+                self.refer(&delivery.message);
+                let row = DeliveryRow::new(&delivery);
+                if let Some(parts) = self.changes.parts(key) {
+                    let change = DeliveryChange::Whole(row, promise.cloned());
+                    parts.deliveries.put(delivery.position, change, true);
+                }
+            }
+            Change::Sent { position, id, order } => self.moved(key, position, Flight::Sent { id, order }),
+            Change::Released { position, message, id, order } => {
+                self.moved(key, position, Flight::Released { id, order });
+                self.release(message);
+            }
+            Change::Done { position, message } => {
+                if let Some(parts) = self.changes.parts(key) {
+                    parts.deliveries.delete(position);
+                }
+                message.into_iter().for_each(|message| self.release(message));
+            }
+            Change::Replayed(filter) => {
+                if let Some(parts) = self.changes.parts(key) {
+                    parts.replays.delete(filter);
+                }
+            }
+        }
+        self.forget_if_empty(key);
+    }
+
+    /// A message of QoS 2 was taken from the client; `is_forwarded`: a bridge wants it.
+    pub(super) fn took(&mut self, key: SessionKey, id: PacketId, is_forwarded: bool, promise: Option<&P>) {
+        if self.note(promise, 0)
+            && let Some(parts) = self.changes.parts(key)
+        {
+            parts.incoming.put(id, (is_forwarded, promise.cloned()), true);
+        }
+    }
+
+    /// The client released that id.
+    pub(super) fn freed(&mut self, key: SessionKey, id: PacketId) {
+        if self.note(None, 0)
+            && let Some(parts) = self.changes.parts(key)
+        {
+            parts.incoming.delete(id);
+        }
+        self.forget_if_empty(key);
+    }
+
+    /// The retained message of a topic is `new`, where it was `old`, of those that are kept.
+    pub(super) fn retained(
+        &mut self,
+        topic: &Arc<str>,
+        old: Option<u64>,
+        new: Option<&Arc<Message>>,
+        promise: Option<&P>,
+    ) {
+        if (old.is_none() && new.is_none()) || !self.note(promise, topic.len()) {
+            return;
+        }
+        match new {
+            Some(message) => {
+                self.refer(message);
+                let value = (message.id, promise.cloned());
+                self.changes.retained.put(Arc::clone(topic), value, old.is_none());
+            }
+            None => self.changes.retained.delete(Arc::clone(topic)),
+        }
+        old.into_iter().for_each(|old| self.release(old));
+    }
+
+    /// The client has a will; or none any more.
+    pub(super) fn will(&mut self, client_id: &Arc<str>, will: Option<WillRow>) {
+        let bytes = will.as_ref().map_or(0, |will| will.message.payload.len());
+        let is_known = self.wills.contains(client_id);
+        if (will.is_none() && !is_known) || !self.note(None, bytes) {
+            return;
+        }
+        match will {
+            Some(will) => {
+                self.wills.insert(Arc::clone(client_id));
+                self.changes.wills.put(Arc::clone(client_id), will, !is_known);
+            }
+            None => {
+                self.wills.remove(client_id);
+                self.changes.wills.delete(Arc::clone(client_id));
+            }
+        }
+    }
+
+    /// A change comes. `false`: it is of no use to the file now.
+    fn note(&mut self, promise: Option<&P>, bytes: usize) -> bool {
+        match &mut self.mode {
+            Mode::Off => false,
+            Mode::Lost(owed) => {
+                if let Some(owed) = owed {
+                    owed.extend(promise.cloned());
+                }
+                false
+            }
+            Mode::Following => {
+                let urgency = if promise.is_some() { Urgency::Awaited } else { Urgency::Low };
+                self.urgency = self.urgency.max(urgency);
+                self.bytes += bytes + ROW_BYTES;
+                true
+            }
+        }
+    }
+
+    fn moved(&mut self, key: SessionKey, position: u64, to: Flight) {
+        let Some(parts) = self.changes.parts(key) else { return };
+        match parts.deliveries.pending(&position) {
+            Some(DeliveryChange::Whole(row, _)) => row.move_to(to),
+            Some(moved @ DeliveryChange::Moved(_)) => *moved = DeliveryChange::Moved(to),
+            None => parts.deliveries.put(position, DeliveryChange::Moved(to), false),
+        }
+    }
+
+    /// One more row refers to a message.
+    fn refer(&mut self, message: &Arc<Message>) {
+        let count = self.references.entry(message.id).or_default();
+        *count += 1;
+        if *count == 1 {
+            self.bytes += message.payload.len() + message.topic.len();
+            self.changes.messages.put(message.id, Arc::clone(message), true);
+        }
+    }
+
+    /// One row less does.
+    fn release(&mut self, message: u64) {
+        let Some(count) = self.references.get_mut(&message) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.references.remove(&message);
+            self.changes.messages.delete(message);
+        }
+    }
+
+    fn forget_if_empty(&mut self, key: SessionKey) {
+        if let Some(SessionChange::Parts(parts)) = self.changes.sessions.get(&key)
+            && parts.is_empty()
+        {
+            self.changes.sessions.remove(&key);
+        }
+    }
+}
+
+impl<P> Changes<P> {
+    /// All promises in it.
+    fn promises(self, owed: &mut Vec<P>) {
+        owed.extend(self.retained.into_values().filter_map(|(_, promise)| promise));
+        for change in self.sessions.into_values() {
+            let SessionChange::Parts(parts) = change else { continue };
+            owed.extend(parts.incoming.into_values().filter_map(|(_, promise)| promise));
+            owed.extend(parts.deliveries.into_values().filter_map(|delivery| match delivery {
+                DeliveryChange::Whole(_, promise) => promise,
+                DeliveryChange::Moved(_) => None,
+            }));
+        }
+    }
+}
