@@ -38,8 +38,9 @@ bench: ## Measure latency, CPU, memory, writes to flash (as root); ten minutes; 
 	$(CARGO) bench --locked --bench live -- --write docs/benchmarks.md
 	$(CARGO) bench --locked --bench flash -- --write docs/benchmarks.md
 
-interop: ## Try the bridge with nine brokers that are not ours; some minutes; writes docs/interop.md
+interop: ## Try the bridge with nine brokers that are not ours, and the local broker in a long storm of clients; some minutes; writes docs/interop.md
 	scripts/interop
+	CHURN_SECONDS=40 $(CARGO) test --locked --test clients churn
 	$(CARGO) test --locked --test interop -- --write docs/interop.md
 
 fmt: ## Format all code

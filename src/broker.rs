@@ -26,6 +26,7 @@ mod holder;
 mod intake;
 mod journal;
 mod listener;
+mod losses;
 mod message;
 mod remote;
 mod retained;
@@ -57,6 +58,7 @@ use crate::mqtt::packet::{Connect, PacketId, Publish, Reason};
 use crate::queue::acks::Verdict;
 use crate::queue::{Full, Ticket};
 use crate::status;
+use losses::Loss;
 use state::{Attached, Bequest, Farewell, Origin, Place, Published, State};
 
 /// What the broker allows. What goes over a limit is refused, or dropped and counted.
@@ -99,7 +101,8 @@ impl Default for Limits {
             queue_bytes: 4 * MIB,
             all_queues_bytes: 32 * MIB,
             in_flight: 100,
-            receive_maximum: 256,
+            // Bursts of QoS 2 beyond it end the connection, and MQTT.js does not count.
+            receive_maximum: 1000,
             retained_messages: 10_000,
             retained_bytes: 16 * MIB,
         }
@@ -371,7 +374,7 @@ impl Broker {
         let taken = self.offer(&message);
         let mut state = self.lock();
         if taken.is_err() {
-            state.count_dropped();
+            state.count_lost(Loss::Will);
         }
         state.publish(message, Origin::Client { session, once: None }, now);
         state.will_published(&client_id);

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::flow::Passed;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{
     Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Version,

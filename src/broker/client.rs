@@ -120,12 +120,13 @@ impl Client {
         self.seat.place
     }
 
-    /// Whether to let it wait before taking more from it. Over 5.0 the receive maximum does that.
+    /// Whether to let it wait before taking more from it. Over 5.0 a client should know by itself
+    /// when to wait, from the receive maximum; MQTT.js for one does not, and is better held back
+    /// than cut off.
     pub(super) fn must_wait(&self) -> Result<bool, End> {
         let (due, held) = self.broker().lock().backlog(self.place())?;
         let limits = self.broker().limits();
-        let owes_much = due >= usize::from(limits.receive_maximum);
-        Ok(held >= HELD_MAX + usize::from(limits.in_flight) || (owes_much && self.version == Version::V3))
+        Ok(due >= usize::from(limits.receive_maximum) || held >= HELD_MAX + usize::from(limits.in_flight))
     }
 
     /// The next packet in `input`.

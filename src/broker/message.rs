@@ -8,6 +8,13 @@ use bytes::Bytes;
 use crate::mqtt::packet::{Publish, Qos};
 use crate::reading::Properties;
 
+/// What a text or a payload costs on the heap beside its length, in bytes: two counters, the
+/// allocator's own mark and what it rounds up.
+const HEAP_BYTES: usize = 40;
+
+/// What a user property costs beside its two texts, in bytes.
+const USER_BYTES: usize = size_of::<(Arc<str>, Arc<str>)>() + 2 * HEAP_BYTES;
+
 /// A message as it was published; all its copies share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
@@ -44,10 +51,14 @@ impl Message {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// Roughly what it costs in memory, in bytes.
+    /// What it costs in memory, in bytes, rather too much than too little.
     pub(super) fn bytes(&self) -> usize {
-        let user: usize = self.properties.user.iter().map(|(key, value)| key.len() + value.len() + 32).sum();
-        size_of::<Self>() + self.topic.len() + self.payload.len() + user
+        let texts = [&self.properties.content_type, &self.properties.response_topic];
+        let texts: usize = texts.into_iter().flatten().map(|text| text.len() + HEAP_BYTES).sum();
+        let data = self.properties.correlation_data.as_ref().map_or(0, |data| data.len() + HEAP_BYTES);
+        let user = self.properties.user.iter();
+        let user: usize = user.map(|(key, value)| key.len() + value.len() + USER_BYTES).sum();
+        size_of::<Self>() + 3 * HEAP_BYTES + self.topic.len() + self.payload.len() + texts + data + user
     }
 }
 
@@ -69,6 +80,12 @@ impl Delivery {
     /// The message, if the file has it for this client.
     pub(super) fn kept(&self) -> Option<u64> {
         (self.position > 0).then_some(self.message.id)
+    }
+
+    /// What it costs in memory, in bytes. The message counts for each of its copies: the others may
+    /// be gone before this one.
+    pub(super) fn bytes(&self) -> usize {
+        self.message.bytes() + size_of_val(&*self.subscription_ids)
     }
 
     /// The packet, without packet id, at `now`.

@@ -4,11 +4,14 @@
 //! earlier connection left unacknowledged, the retained messages of new subscriptions, and the
 //! queue. Retained messages are looked up when their turn comes, so a subscription to ten thousand
 //! of them costs nothing and none of them can be crowded out.
+//!
+//! Where there is no room, messages of QoS 0 give way first and the older ones before the newer.
 
 mod kept;
 mod restore;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,12 +19,17 @@ use std::time::Instant;
 
 use super::filter::Filter;
 use super::journal::Gate;
+use super::losses::Loss;
 use super::message::Delivery;
 use super::retained::Retained;
 use super::routing::Subscription;
 use crate::mqtt::packet::{Ack, Packet, PacketId, Publish, Qos, SubscribeFilter};
 use crate::mqtt::session::{Incoming, Outgoing, Recorded, Resend};
 use kept::Keeping;
+use waiting::Waiting;
+
+/// What a message costs while it waits or is under way, beside what it holds, in bytes.
+const PLACE_BYTES: usize = 128;
 
 /// How much may wait for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +47,13 @@ pub(super) struct Session {
     outgoing: Outgoing<Delivery>,
     /// Messages under way from the client.
     pub(super) incoming: Incoming,
-    queue: VecDeque<Delivery>,
+    queue: Waiting,
     replays: VecDeque<Replay>,
-    /// Bytes of `outgoing` and `queue`.
-    bytes: usize,
+    /// Bytes of the messages in `outgoing`.
+    under_way: usize,
+    /// How often the queue may be full before it is worth looking for expired messages again. To
+    /// look at all of them each time would cost more than everything else.
+    until_purge: usize,
     /// What the client subscribed to, as it wrote it.
     pub(super) filters: BTreeMap<Arc<str>, Subscription>,
     /// Seconds that it outlives the connection; `u32::MAX` for ever.
@@ -78,9 +89,10 @@ impl Session {
         Self {
             outgoing: Outgoing::new(1),
             incoming: Incoming::new(1),
-            queue: VecDeque::new(),
+            queue: Waiting::default(),
             replays: VecDeque::new(),
-            bytes: 0,
+            under_way: 0,
+            until_purge: 0,
             filters: BTreeMap::new(),
             expiry_s: 0,
             kept: Keeping::default(),
@@ -97,31 +109,65 @@ impl Session {
 
     /// The connection is gone: messages of QoS 0 do not wait for the next one.
     pub(super) fn disconnected(&mut self) {
-        self.retain_queued(|delivery| delivery.qos != Qos::AtMostOnce);
+        self.queue.clear_loose();
         self.kept.disconnected();
     }
 
-    /// Puts a message in the queue. The oldest ones give way to it where there is no room; tells
-    /// how many were dropped.
-    pub(super) fn enqueue(&mut self, mut delivery: Delivery, room: Room, now: Instant) -> u64 {
-        let bytes = delivery.message.bytes();
-        let fits = |session: &Self| {
-            session.queue.len() < room.messages && session.bytes.saturating_add(bytes) <= room.bytes
-        };
-        let mut dropped = 0;
+    /// Puts a message in the queue. Where there is no room the oldest of QoS 0 give way to it, and
+    /// to one of QoS 1 or 2 then the oldest of those. `lost` gets what was given up, with the
+    /// reason: perhaps the message itself.
+    pub(super) fn enqueue(
+        &mut self,
+        mut delivery: Delivery,
+        room: Room,
+        now: Instant,
+        lost: &mut impl FnMut(Delivery, Loss),
+    ) {
+        let bytes = delivery.bytes() + PLACE_BYTES;
+        let fits =
+            |session: &Self| session.queue.len() < room.messages && session.bytes() + bytes <= room.bytes;
+        // What cannot fit beside what is under way must not drive out the others.
+        let may_fit = self.under_way_bytes() + bytes <= room.bytes;
         if !fits(self) {
-            self.retain_queued(|delivery| !delivery.message.is_expired(now));
+            self.purge(now, lost);
         }
         while !fits(self) {
-            dropped += 1;
-            let Some(oldest) = self.queue.pop_front() else { return dropped };
-            self.kept.dropped(&oldest);
-            self.release_bytes(Some(oldest));
+            let given = match delivery.qos {
+                Qos::AtMostOnce if may_fit => self.queue.give_loose(),
+                _ if !may_fit => None,
+                _ => self.queue.give_loose().or_else(|| self.queue.give_assured()),
+            };
+            let Some(given) = given else {
+                let loss = full(delivery.qos);
+                return lost(delivery, loss);
+            };
+            self.kept.dropped(&given);
+            let loss = full(given.qos);
+            lost(given, loss);
         }
         self.kept.admit(&mut delivery);
-        self.bytes += bytes;
-        self.queue.push_back(delivery);
-        dropped
+        self.queue.push(delivery);
+    }
+
+    /// Gives up one message because others need the room: the oldest that waits with QoS 0, or with
+    /// QoS 1 or 2, or is under way.
+    pub(super) fn give_way(&mut self) -> Option<(Delivery, Loss)> {
+        let waiting = self.queue.give_loose().or_else(|| self.queue.give_assured());
+        let given = match waiting {
+            Some(given) => {
+                self.kept.dropped(&given);
+                given
+            }
+            None => {
+                let id = self.outgoing.oldest_unfinished()?;
+                let given = self.outgoing.forget(id)?;
+                self.kept.over(id, Some(&given));
+                self.under_way = self.under_way.saturating_sub(given.bytes());
+                given
+            }
+        };
+        let loss = full(given.qos);
+        Some((given, loss))
     }
 
     /// Remembers to send the retained messages that match a subscription's filter.
@@ -142,7 +188,14 @@ impl Session {
 
     /// What to send next; `None` when there is nothing, or the client has to acknowledge something
     /// first, or the disk.
-    pub(super) fn next(&mut self, retained: &Retained, gate: Gate, now: Instant) -> Option<Outbound> {
+    pub(super) fn next(
+        &mut self,
+        retained: &Retained,
+        room: Room,
+        gate: Gate,
+        now: Instant,
+        lost: &mut impl FnMut(Delivery, Loss),
+    ) -> Option<Outbound> {
         loop {
             if let Some(held) = self.kept.next_held(gate) {
                 return Some(held);
@@ -150,7 +203,10 @@ impl Session {
             // What follows is made ready as well, so that one commit is enough for all of it.
             let (next, is_new) = match self.next_resend(now) {
                 Some(resend) => (resend, false),
-                None => (self.next_retained(retained, now).or_else(|| self.next_queued(now))?, true),
+                None => {
+                    let retained = self.next_retained(retained, room, now);
+                    (retained.or_else(|| self.next_queued(now, lost))?, true)
+                }
             };
             if let Some(next) = self.kept.hold_if_needed(next, is_new, gate) {
                 return Some(next);
@@ -189,7 +245,7 @@ impl Session {
                 if let Some(message) = &message {
                     self.kept.released(ack.id, message);
                 }
-                self.release_bytes(message);
+                self.finished(message);
                 if !self.kept.is_on() {
                     return PubRel::Known;
                 }
@@ -213,12 +269,16 @@ impl Session {
 
     fn over(&mut self, id: PacketId, message: Option<Delivery>) {
         self.kept.over(id, message.as_ref());
-        self.release_bytes(message);
+        self.finished(message);
     }
 
-    /// What waits for the client, in bytes.
+    /// What waits for the client or is under way to it, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.queue.bytes() + self.queue.len() * PLACE_BYTES + self.under_way_bytes()
+    }
+
+    fn under_way_bytes(&self) -> usize {
+        self.under_way + self.outgoing.len() * PLACE_BYTES
     }
 
     /// How many messages would be lost with the session.
@@ -226,8 +286,9 @@ impl Session {
         u64::try_from(self.queue.len() + self.outgoing.len()).unwrap_or(u64::MAX)
     }
 
-    fn next_retained(&mut self, retained: &Retained, now: Instant) -> Option<Outbound> {
+    fn next_retained(&mut self, retained: &Retained, room: Room, now: Instant) -> Option<Outbound> {
         loop {
+            let bytes = self.bytes();
             let replay = self.replays.front_mut()?;
             let topics = Filter::parse(&replay.filter).map_or("", |filter| filter.topics);
             let Some(message) = retained.next_match(topics, replay.after.as_deref(), now) else {
@@ -237,7 +298,9 @@ impl Session {
                 continue;
             };
             let qos = replay.qos.min(message.qos);
-            if !may_go(&self.outgoing, &self.kept, qos) {
+            // Those that were replaced since they were sent exist for this client alone.
+            let is_full = !self.outgoing.is_empty() && bytes + message.bytes() > room.bytes;
+            if (is_full && qos != Qos::AtMostOnce) || !may_go(&self.outgoing, &self.kept, qos) {
                 return None;
             }
             replay.after = Some(Arc::clone(&message.topic));
@@ -249,66 +312,69 @@ impl Session {
                 subscription_ids: replay.subscription_id.into_iter().collect(),
             };
             self.kept.admit(&mut delivery);
-            self.bytes += delivery.message.bytes();
             return self.sent(delivery, now);
         }
     }
 
-    fn next_queued(&mut self, now: Instant) -> Option<Outbound> {
+    fn next_queued(&mut self, now: Instant, lost: &mut impl FnMut(Delivery, Loss)) -> Option<Outbound> {
         loop {
-            let next = self.queue.front()?;
+            let next = self.queue.first()?;
             let expired = next.message.is_expired(now);
             if !expired && !may_go(&self.outgoing, &self.kept, next.qos) {
                 return None;
             }
-            let delivery = self.queue.pop_front()?;
+            let delivery = self.queue.take_first()?;
             if !expired {
                 return self.sent(delivery, now);
             }
             self.kept.dropped(&delivery);
-            self.release_bytes(Some(delivery));
+            lost(delivery, Loss::Expired);
         }
     }
 
-    /// Hands out a message whose bytes are counted and for which there is room.
+    /// Hands out a message for which there is room.
     fn sent(&mut self, delivery: Delivery, now: Instant) -> Option<Outbound> {
-        let publish = delivery.to_publish(now);
-        let position = delivery.position;
-        let id = match delivery.qos {
-            Qos::AtMostOnce => {
-                self.release_bytes(Some(delivery));
-                None
-            }
-            qos => match self.outgoing.send(delivery, qos) {
+        let mut publish = delivery.to_publish(now);
+        if delivery.qos != Qos::AtMostOnce {
+            let (qos, bytes, position) = (delivery.qos, delivery.bytes(), delivery.position);
+            match self.outgoing.send(delivery, qos) {
                 Ok(id) => {
                     self.kept.sent(position, id);
-                    Some(id)
+                    publish.id = Some(id);
                 }
                 Err(delivery) => {
-                    self.queue.push_front(delivery);
+                    self.queue.put_back(delivery);
                     return None;
                 }
-            },
-        };
-        Some(Outbound::Publish(Box::new(Publish { id, ..publish })))
-    }
-
-    fn retain_queued(&mut self, mut keep: impl FnMut(&Delivery) -> bool) {
-        let mut freed = 0;
-        self.queue.retain(|delivery| {
-            let stays = keep(delivery);
-            if !stays {
-                freed += delivery.message.bytes();
-                self.kept.dropped(delivery);
             }
-            stays
-        });
-        self.bytes = self.bytes.saturating_sub(freed);
+            self.under_way += bytes;
+        }
+        Some(Outbound::Publish(Box::new(publish)))
     }
 
-    fn release_bytes(&mut self, message: Option<Delivery>) {
-        let freed = message.map_or(0, |delivery| delivery.message.bytes());
-        self.bytes = self.bytes.saturating_sub(freed);
+    fn purge(&mut self, now: Instant, lost: &mut impl FnMut(Delivery, Loss)) {
+        if let Some(left) = self.until_purge.checked_sub(1) {
+            self.until_purge = left;
+            return;
+        }
+        self.queue.extract(|delivery| delivery.message.is_expired(now), &mut |delivery| {
+            self.kept.dropped(&delivery);
+            lost(delivery, Loss::Expired);
+        });
+        self.until_purge = self.queue.len();
+    }
+
+    fn finished(&mut self, message: Option<Delivery>) {
+        let freed = message.map_or(0, |delivery| delivery.bytes());
+        self.under_way = self.under_way.saturating_sub(freed);
+    }
+}
+
+fn full(qos: Qos) -> Loss {
+    match qos {
+        Qos::AtMostOnce => Loss::Full0,
+        Qos::AtLeastOnce => Loss::Full1,
+        Qos::ExactlyOnce => Loss::Full2,
     }
 }
 

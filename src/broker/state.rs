@@ -7,6 +7,7 @@
 mod durable;
 mod presence;
 mod promise;
+mod weights;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::Limits;
 use super::end::TakenOver;
 use super::filter::Filter;
 use super::journal::{Journal, Urgency};
+use super::losses::{Loss, Losses};
 use super::message::{Delivery, Message};
 use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
@@ -32,6 +34,7 @@ use presence::Presence;
 pub(super) use presence::{Attached, Farewell};
 use promise::Maybe;
 pub(super) use promise::Promise;
+use weights::Weights;
 
 /// The broker's memory.
 #[derive(Debug)]
@@ -61,9 +64,10 @@ pub(super) struct State {
     online: u64,
     /// Bytes that wait in all sessions.
     held_bytes: usize,
+    weights: Weights,
     received: u64,
     sent: u64,
-    dropped: u64,
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -133,9 +137,10 @@ impl State {
             set_aside: 0,
             online: 0,
             held_bytes: 0,
+            weights: Weights::new(),
             received: 0,
             sent: 0,
-            dropped: 0,
+            losses: Losses::default(),
         }
     }
 
@@ -174,7 +179,9 @@ impl State {
 
     fn retain(&mut self, message: &Arc<Message>, promise: &mut Maybe, now: Instant) {
         let kept = self.router.retain(message, now);
-        self.dropped += u64::from(kept.is_err());
+        if kept.is_err() {
+            self.losses.add(Loss::Retained);
+        }
         let new = Some(message).filter(|message| kept.is_ok() && !message.payload.is_empty());
         let promise = if message.is_ours { None } else { promise.promise() };
         self.note_retained(new, promise);
@@ -185,9 +192,15 @@ impl State {
         self.received += 1;
     }
 
-    /// A message could not be passed on.
-    pub(super) fn count_dropped(&mut self) {
-        self.dropped += 1;
+    /// What was given up.
+    #[cfg(test)]
+    pub(super) fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// A message was given up.
+    pub(super) fn count_lost(&mut self, loss: Loss) {
+        self.losses.add(loss);
     }
 
     /// Subscribes to each filter of a SUBSCRIBE; a reason code for each.
@@ -233,7 +246,10 @@ impl State {
         self.entry(place)?;
         let gate = self.journal.gate();
         let Some(entry) = self.sessions.get_mut(&place.session) else { return Err(TakenOver) };
-        let next = entry.session.next(&self.router.retained, gate, now);
+        let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
+        let losses = &mut self.losses;
+        let next =
+            entry.session.next(&self.router.retained, room, gate, now, &mut |_, loss| losses.add(loss));
         self.sent += u64::from(matches!(next, Some(Outbound::Publish(_))));
         self.recount(place.session);
         Ok(next)
@@ -242,7 +258,7 @@ impl State {
     /// What the client was to be sent does not fit into a packet that it takes.
     pub(super) fn unsendable(&mut self, place: Place, id: Option<PacketId>) -> Result<(), TakenOver> {
         self.sent = self.sent.saturating_sub(1);
-        self.dropped += 1;
+        self.losses.add(Loss::TooLarge);
         self.with_session(place, |session| session.unsendable(id))
     }
 
@@ -293,7 +309,7 @@ impl State {
             retained: count(self.router.retained.len()),
             received: self.received,
             sent: self.sent,
-            dropped: self.dropped,
+            dropped: self.losses.total(),
             state: self.store_state,
             last_error: self.store_error.clone(),
             set_aside: self.set_aside,
@@ -347,15 +363,28 @@ impl State {
             Presence::Offline { .. } if delivery.qos == Qos::AtMostOnce => return,
             Presence::Offline { .. } => {}
         }
-        let free = self.limits.all_queues_bytes.saturating_sub(self.held_bytes);
-        let room = Room {
-            messages: self.limits.queue_messages,
-            bytes: self.limits.queue_bytes.min(entry.session.bytes().saturating_add(free)),
-        };
         let is_kept = entry.session.kept.is_on() && delivery.qos > Qos::AtMostOnce;
-        self.dropped += entry.session.enqueue(delivery, room, now);
+        let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
+        let losses = &mut self.losses;
+        entry.session.enqueue(delivery, room, now, &mut |_, loss| losses.add(loss));
         self.tell(key, if is_kept { promise.promise() } else { None });
         self.recount(key);
+        self.relieve();
+    }
+
+    /// While all sessions together hold too much, the one that holds most gives way: never one that
+    /// holds little, whoever filled the others, and however many those are.
+    fn relieve(&mut self) {
+        while self.held_bytes > self.limits.all_queues_bytes {
+            let Some(key) = self.weights.heaviest() else { return };
+            let Some(entry) = self.sessions.get_mut(&key) else { return };
+            let Some((_, loss)) = entry.session.give_way() else { return };
+            self.losses.add(loss);
+            if let Presence::Online { wake, .. } = &entry.presence {
+                wake.notify_one();
+            }
+            self.recount(key);
+        }
     }
 
     /// Brings `held_bytes` and the journal up to date after a change to a session.
@@ -364,6 +393,7 @@ impl State {
         if let Some(entry) = self.sessions.get_mut(&key) {
             let bytes = entry.session.bytes();
             self.held_bytes = (self.held_bytes + bytes).saturating_sub(entry.counted_bytes);
+            self.weights.change(key, entry.counted_bytes, bytes);
             entry.counted_bytes = bytes;
         }
     }

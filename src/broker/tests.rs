@@ -5,6 +5,7 @@ mod delivery;
 mod intake;
 mod limits;
 mod listening;
+mod overload;
 mod sessions;
 
 use std::net::Ipv4Addr;
@@ -263,6 +264,12 @@ impl Peer {
     async fn settle(&mut self) {
         self.say(Packet::PingReq).await;
         assert_eq!(self.hear().await, Packet::PingResp);
+    }
+
+    /// As [`settle`](Self::settle); messages may come in between.
+    async fn settle_past_messages(&mut self) {
+        self.say(Packet::PingReq).await;
+        while let Packet::Publish(_) = self.hear().await {}
     }
 
     async fn disconnect(mut self, reason: Reason) {

@@ -6,17 +6,19 @@ use std::time::Instant;
 
 use super::{Replay, Room, Session};
 use crate::broker::journal::{DeliveryRow, Flight, SessionImage, SessionRow};
+use crate::broker::losses::Loss;
 use crate::broker::message::{Delivery, Message};
 use crate::mqtt::packet::PacketId;
 
 impl Session {
-    /// The session that the file has, and how many of its messages found no room.
+    /// The session that the file has. `lost` gets those of its messages that find no room.
     pub(in crate::broker) fn restore(
         image: &SessionImage,
         messages: &BTreeMap<u64, Arc<Message>>,
         room: Room,
         now: Instant,
-    ) -> (Self, u64) {
+        lost: &mut impl FnMut(Delivery, Loss),
+    ) -> Self {
         let mut session = Self { expiry_s: image.row.expiry_s, ..Self::new() };
         session.kept.set(true);
         session.filters.clone_from(&image.subscriptions);
@@ -32,17 +34,16 @@ impl Session {
         }
         image.incoming.iter().for_each(|(id, is_half)| session.incoming.restore(*id, *is_half));
         session.restore_flights(image, messages);
-        let mut dropped = 0;
         for (position, row) in &image.deliveries {
             if row.flight == Flight::Queued {
                 session.kept.restore(*position, None);
                 match delivery(*position, row, messages) {
-                    Some(delivery) => dropped += session.enqueue(delivery, room, now),
+                    Some(delivery) => session.enqueue(delivery, room, now, lost),
                     None => session.kept.missing(*position),
                 }
             }
         }
-        (session, dropped)
+        session
     }
 
     fn restore_flights(&mut self, image: &SessionImage, messages: &BTreeMap<u64, Arc<Message>>) {
@@ -58,7 +59,7 @@ impl Session {
         under_way.sort_unstable_by_key(|(order, ..)| *order);
         for (order, id, position, row) in under_way {
             let message = delivery(position, row, messages);
-            self.bytes += message.as_ref().map_or(0, |delivery| delivery.message.bytes());
+            self.under_way += message.as_ref().map_or(0, Delivery::bytes);
             self.kept.restore(position, Some((id, order)));
             self.outgoing.restore(id, message, row.qos);
         }
@@ -93,7 +94,7 @@ impl Session {
 
     /// The messages that wait for the client, as far as the file has them.
     pub(in crate::broker) fn kept_messages(&self) -> Vec<u64> {
-        self.outgoing.iter().chain(&self.queue).filter_map(Delivery::kept).collect()
+        self.outgoing.iter().chain(self.queue.iter()).filter_map(Delivery::kept).collect()
     }
 }
 

@@ -19,6 +19,7 @@ enum Step {
     Reconnect(u16),
     Disconnect,
     Replay(u8),
+    GiveWay,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -32,6 +33,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (1_u16..4).prop_map(Step::Reconnect),
         1 => Just(Step::Disconnect),
         1 => (0_u8..3).prop_map(Step::Replay),
+        1 => Just(Step::GiveWay),
     ];
     prop::collection::vec(step, 0..100)
 }
@@ -47,9 +49,10 @@ fn apply(session: &mut Session, retained: &Retained, step: &Step, now: Instant) 
             let qos = Qos::from(qos);
             let message = message(bytes, qos);
             let delivery = Delivery { message, position: 0, qos, retain: false, subscription_ids: Vec::new() };
-            session.enqueue(delivery, ROOM, now);
+            session.enqueue(delivery, ROOM, now, &mut |_, _| ());
         }
-        Step::Next => drop(session.next(retained, Gate::OPEN, now)),
+        Step::Next => drop(session.next(retained, ROOM, Gate::OPEN, now, &mut |_, _| ())),
+        Step::GiveWay => drop(session.give_way()),
         Step::PubAck(n) => session.puback(id(n)),
         Step::PubRec(n, ok) => {
             let reason = if ok { Reason::SUCCESS } else { Reason::QUOTA };
@@ -81,13 +84,15 @@ proptest! {
         let mut session = Session::new();
         session.connected(3, 10, 0);
         for step in &steps {
+            let before = session.bytes();
             apply(&mut session, &retained, step, now);
             let under_way = session.outgoing.clone().drain();
-            let held = session.queue.iter().chain(&under_way);
-            prop_assert_eq!(session.bytes(), held.map(|delivery| delivery.message.bytes()).sum::<usize>());
+            let places = (session.queue.len() + session.outgoing.len()) * PLACE_BYTES;
+            let held = session.queue.iter().chain(&under_way).map(Delivery::bytes).sum::<usize>();
+            prop_assert_eq!(session.bytes(), held + places);
             prop_assert!(session.queue.len() <= ROOM.messages);
             if let Step::Enqueue { .. } = step {
-                prop_assert!(session.queue.is_empty() || session.bytes() <= ROOM.bytes);
+                prop_assert!(session.bytes() <= ROOM.bytes.max(before));
             }
         }
     }

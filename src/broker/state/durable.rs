@@ -10,6 +10,7 @@ use super::presence::Presence;
 use super::promise::Promise;
 use super::{Acks, Entry, Filter, Place, Room, Session, SessionKey, State, TakenOver};
 use crate::broker::journal::{Batch, Gate, Image, Offline, SessionImage, SessionRow, Urgency, WillRow};
+use crate::broker::losses::Loss;
 use crate::broker::message::Message;
 use crate::broker::session::Outbound;
 use crate::mqtt::packet::{Packet, PacketId, Publish, Will};
@@ -278,7 +279,7 @@ impl State {
     /// Tells how many messages were dropped for want of room, or for that reason.
     pub(in crate::broker) fn restore(&mut self, image: Image, now: Instant) -> u64 {
         let is_late = !self.sessions.is_empty() || self.router.retained.len() > 0;
-        let before = self.dropped;
+        let before = self.losses.total();
         self.journal.follow(&image);
         let newest = image.messages.keys().next_back().copied().unwrap_or(0);
         self.next_message = newest.max(if is_late { self.next_message } else { 0 });
@@ -296,7 +297,7 @@ impl State {
             self.journal.begin_without_file();
         }
         (self.store_state, self.store_error) = (BrokerState::Ok, None);
-        self.dropped - before
+        self.losses.total() - before
     }
 
     fn restore_retained(&mut self, image: &Image, now: Instant) {
@@ -308,7 +309,9 @@ impl State {
                 _ => false,
             };
             if !stays {
-                self.dropped += u64::from(kept.is_some() && !is_known);
+                if kept.is_some() && !is_known {
+                    self.losses.add(Loss::Retained);
+                }
                 self.journal.retained(topic, Some(*id), None, None);
             }
         }
@@ -330,16 +333,17 @@ impl State {
         let is_full = self.sessions.len() >= self.limits.sessions;
         let is_over = offline.ends.is_some_and(|ends| ends <= now);
         if is_full || is_over || self.by_client.contains_key(client_id) {
-            self.dropped += if is_over { 0 } else { image.deliveries.len() as u64 };
+            let loss = if is_over { Loss::Expired } else { Loss::Forgotten };
+            self.losses.add_many(loss, image.deliveries.len() as u64);
             let messages = image.deliveries.values().filter_map(|delivery| delivery.message);
             return self.journal.end_session(key, messages);
         }
         let room = Room {
             messages: self.limits.queue_messages,
-            bytes: self.limits.queue_bytes.min(self.limits.all_queues_bytes.saturating_sub(self.held_bytes)),
+            bytes: self.limits.queue_bytes,
         };
-        let (session, dropped) = Session::restore(image, messages, room, now);
-        self.dropped += dropped;
+        let losses = &mut self.losses;
+        let session = Session::restore(image, messages, room, now, &mut |_, loss| losses.add(loss));
         for (text, subscription) in &session.filters {
             if let Some(filter) = Filter::parse(text) {
                 self.router.subscribe(key, filter, *subscription);
@@ -358,6 +362,7 @@ impl State {
         };
         self.sessions.insert(key, entry);
         self.recount(key);
+        self.relieve();
         if image.row.offline.is_none() {
             self.note_session(key, false, now);
         }

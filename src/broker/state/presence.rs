@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Acks, Bequest, Entry, Filter, Place, Session, SessionKey, State};
+use super::{Acks, Bequest, Entry, Filter, Loss, Place, Session, SessionKey, State};
 use crate::mqtt::packet::{Connect, Publish, Reason, Version, Will};
 
 /// Whether a session has a connection.
@@ -233,7 +233,8 @@ impl State {
                 Presence::Offline { since, .. } => Some((since, *key)),
             });
             let (_, oldest) = offline.min().ok_or(Reason::QUOTA)?;
-            self.dropped += self.sessions.get(&oldest).map_or(0, |entry| entry.session.waiting());
+            let waiting = self.sessions.get(&oldest).map_or(0, |entry| entry.session.waiting());
+            self.losses.add_many(Loss::Forgotten, waiting);
             self.forget(oldest);
         }
         self.next_key += 1;
@@ -249,6 +250,7 @@ impl State {
             self.journal.end_session(key, entry.session.kept_messages());
         }
         self.held_bytes = self.held_bytes.saturating_sub(entry.counted_bytes);
+        self.weights.change(key, entry.counted_bytes, 0);
         if let Some(at) = entry.presence.deadline() {
             self.deadlines.remove(&(at, key));
         }

@@ -247,7 +247,15 @@ impl<T> Outgoing<T> {
         self.in_flight.first_key_value().map(|(_, (id, _))| *id)
     }
 
-    /// That message, unless the peer has it.
+    /// The message that was sent first of those that the peer may not have.
+    #[must_use]
+    pub fn oldest_unfinished(&self) -> Option<PacketId> {
+        let mut unfinished =
+            self.in_flight.values().filter(|(_, flight)| !matches!(flight, Flight::Released));
+        unfinished.next().map(|(id, _)| *id)
+    }
+
+    /// The message sent first of all under way, unless the peer has it.
     #[must_use]
     pub fn oldest_message(&self) -> Option<&T> {
         match &self.in_flight.first_key_value()?.1.1 {

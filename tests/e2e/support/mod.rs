@@ -80,6 +80,11 @@ impl Process {
         Self(command.spawn().unwrap_or_else(|error| panic!("{name}: {error}")))
     }
 
+    /// One that runs already.
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
