@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -10,7 +12,7 @@ const ROOM: Room = Room { messages: 5, bytes: 5000 };
 /// What may happen to a session; the small numbers pick packet ids, used or not.
 #[derive(Clone, Debug)]
 enum Step {
-    Enqueue { qos: u8, bytes: usize },
+    Enqueue { qos: u8, bytes: usize, expiry_s: Option<u32> },
     Next,
     PubAck(u16),
     PubRec(u16, bool),
@@ -24,7 +26,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (0_u8..3, 0_usize..2000).prop_map(|(qos, bytes)| Step::Enqueue { qos, bytes }),
+        6 => (0_u8..3, 0_usize..2000, prop::option::of(0_u32..4))
+            .prop_map(|(qos, bytes, expiry_s)| Step::Enqueue { qos, bytes, expiry_s }),
         6 => Just(Step::Next),
         2 => (1_u16..8).prop_map(Step::PubAck),
         2 => (1_u16..8, any::<bool>()).prop_map(|(id, ok)| Step::PubRec(id, ok)),
@@ -38,16 +41,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..100)
 }
 
-fn message(bytes: usize, qos: Qos) -> Arc<Message> {
-    Arc::new(Message::new(Publish::new("t", vec![b'x'; bytes], qos, true), Instant::now()))
+fn message(bytes: usize, qos: Qos, expiry_s: Option<u32>, now: Instant) -> Arc<Message> {
+    let publish = Publish::new("t", vec![b'x'; bytes], qos, true);
+    Arc::new(Message::new(Publish { expiry_s, ..publish }, now))
 }
 
 fn apply(session: &mut Session, retained: &Retained, step: &Step, now: Instant) {
     let id = |n| PacketId::new(n).unwrap();
     match *step {
-        Step::Enqueue { qos, bytes } => {
+        Step::Enqueue { qos, bytes, expiry_s } => {
             let qos = Qos::from(qos);
-            let message = message(bytes, qos);
+            let message = message(bytes, qos, expiry_s, now);
             let delivery = Delivery { message, position: 0, qos, retain: false, subscription_ids: Vec::new() };
             session.enqueue(delivery, ROOM, now, &mut |_, _| ());
         }
@@ -78,12 +82,13 @@ fn apply(session: &mut Session, retained: &Retained, step: &Step, now: Instant) 
 proptest! {
     #[test]
     fn the_bytes_are_those_of_what_waits_and_what_is_under_way(steps in steps()) {
-        let now = Instant::now();
+        let start = Instant::now();
         let mut retained = Retained::new(10, 10_000);
-        retained.set(&message(100, Qos::ExactlyOnce), now).unwrap();
+        retained.set(&message(100, Qos::ExactlyOnce, None, start), start).unwrap();
         let mut session = Session::new();
         session.connected(3, 10, 0);
-        for step in &steps {
+        for (seconds, step) in (0..).zip(&steps) {
+            let now = start + Duration::from_secs(seconds);
             let before = session.bytes();
             apply(&mut session, &retained, step, now);
             let under_way = session.outgoing.clone().drain();
