@@ -12,7 +12,7 @@ mod image;
 pub(super) mod pace;
 mod table;
 #[cfg(test)]
-mod tests;
+mod file;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -7,6 +7,8 @@
 mod durable;
 mod presence;
 mod promise;
+#[cfg(test)]
+pub(super) mod tests;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

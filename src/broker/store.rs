@@ -2,6 +2,8 @@
 
 mod load;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod value;
 mod worker;
 mod write;
@@ -24,8 +26,8 @@ const CACHE_KIB: i64 = 256;
 const ROWS_BYTES: u64 = 64 << 20;
 /// How often the file learns how long the machine runs, while it is written to, in microseconds.
 const REFRESH_US: i64 = 60_000_000;
-/// Unused room in the file that is worth giving back at the start, in bytes.
-const UNUSED_BYTES: u64 = 8 << 20;
+/// Unused room in the file that is worth giving back, in bytes.
+const UNUSED_BYTES: u64 = 1 << 20;
 
 /// Where the file is, and how soon changes are in it.
 #[derive(Clone, Debug)]
@@ -141,10 +143,11 @@ impl Store {
     /// What can be done once nobody waits for the file to be read: brings the log to its full size, and
     /// gives back room that is not used.
     fn tidy(&self) -> Result<(), StoreError> {
-        let grown = grow_log(&self.db, log_pages(LOG_FOR), log_bytes(&self.path))?;
+        grow_log(&self.db, log_pages(LOG_FOR), log_bytes(&self.path))?;
         let count = |what| self.db.pragma_query_value(None, what, |row| unsigned(row, 0));
         let (unused, all) = (count("freelist_count")?, count("page_count")?);
-        if grown || (unused * u64::from(PAGE_BYTES) > UNUSED_BYTES && unused > all / 2) {
+        // What filled the log has left as much unused room. To give it back writes the rest once more.
+        if unused * u64::from(PAGE_BYTES) > UNUSED_BYTES && unused > all / 2 {
             self.db.execute_batch("VACUUM")?;
             self.checkpoint("RESTART")?;
         }

@@ -28,7 +28,7 @@ const UNREAD: u64 = 1 << 40;
 #[derive(Debug)]
 pub(super) struct Orphan {
     client_id: Arc<str>,
-    message: Publish,
+    row: WillRow,
 }
 
 /// A will that is to be published.
@@ -244,10 +244,10 @@ impl State {
         while let Some(first) = self.orphans.first_entry()
             && first.key().0 <= now
         {
-            let Orphan { client_id, message } = first.remove();
+            let Orphan { client_id, row } = first.remove();
             // A session of that client, or none: there is no key 0.
             let session = self.by_client.get(&client_id).copied().unwrap_or(SessionKey(0));
-            due.push(Bequest { client_id, session, message });
+            due.push(Bequest { client_id, session, message: row.message });
         }
         due
     }
@@ -263,7 +263,7 @@ impl State {
             now + BACK_WITHIN.max(Duration::from_secs(row.delay_s.min(u32::MAX / 2).into()))
         });
         self.next_orphan += 1;
-        self.orphans.insert((at, self.next_orphan), Orphan { client_id, message: row.message });
+        self.orphans.insert((at, self.next_orphan), Orphan { client_id, row });
     }
 
     // === The file as a whole ===
@@ -383,7 +383,7 @@ impl State {
             let row = match &entry.presence {
                 Presence::Online { will, .. } => will.as_ref().map(|will| WillRow {
                     message: will.message.clone(),
-                    delay_s: will.delay_s,
+                    delay_s: will.delay_s.min(entry.session.expiry_s),
                     due: None,
                 }),
                 Presence::Offline { will, .. } => will.as_ref().map(|(at, message)| WillRow {
@@ -395,8 +395,7 @@ impl State {
             image.wills.extend(row.map(|row| (Arc::clone(&entry.client_id), row)));
         }
         for orphan in self.orphans.values() {
-            let row = WillRow { message: orphan.message.clone(), delay_s: 0, due: None };
-            image.wills.insert(Arc::clone(&orphan.client_id), row);
+            image.wills.insert(Arc::clone(&orphan.client_id), orphan.row.clone());
         }
         image
     }
