@@ -10,7 +10,7 @@
 //!
 //! `routing`, `session`, `filter`, `trie`, `retained` and `message` are pure. `state` puts them
 //! together and knows who is connected; `client` speaks the protocol for one connection, without a
-//! socket; `connection` and `listener` move the bytes.
+//! socket; `connection` moves the bytes, and `door` lets clients in.
 //!
 //! It is a tap on the durable path, not a stage of it: sessions and retained messages live in
 //! memory and are gone after a restart. A client's message that a bridge forwards goes into the
@@ -20,12 +20,12 @@
 mod aliases;
 mod client;
 mod connection;
+mod door;
 mod end;
 mod filter;
-mod holder;
 mod intake;
 mod journal;
-mod listener;
+mod keeper;
 mod losses;
 mod message;
 mod remote;
@@ -38,85 +38,39 @@ mod store;
 mod tests;
 mod trie;
 
+pub use crate::config::Limits;
+pub use door::Listen;
 pub use intake::{Intake, NoIntake};
-pub use listener::Listen;
 pub use store::{News, Storage};
 
 use std::fmt;
-use std::io;
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{self, Listener};
 use crate::flow::Passed;
 use crate::mqtt::packet::{Connect, PacketId, Publish, Reason};
 use crate::queue::acks::Verdict;
 use crate::queue::{Full, Ticket};
 use crate::status;
+use door::{Doors, Hall};
+use keeper::{Keeper, Locked, lock};
 use losses::Loss;
 use state::{Attached, Bequest, Farewell, Origin, Place, Published, State};
-
-/// What the broker allows. What goes over a limit is refused, or dropped and counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at a time.
-    pub connections: usize,
-    /// Sessions, connected or not. Beyond them the one that was offline for longest is forgotten.
-    pub sessions: usize,
-    /// Subscriptions of one session.
-    pub subscriptions: usize,
-    /// Bytes of the largest packet that is taken.
-    pub packet_bytes: u32,
-    /// Messages that wait for one client.
-    pub queue_messages: usize,
-    /// Bytes that wait for one client.
-    pub queue_bytes: usize,
-    /// Bytes that wait for all clients together.
-    pub all_queues_bytes: usize,
-    /// Messages under way to one client, unacknowledged.
-    pub in_flight: u16,
-    /// Messages under way from one client, unacknowledged.
-    pub receive_maximum: u16,
-    /// Retained messages.
-    pub retained_messages: usize,
-    /// Bytes of retained messages.
-    pub retained_bytes: usize,
-}
-
-impl Default for Limits {
-    /// Enough for a few hundred clients on a machine with 512 MiB.
-    fn default() -> Self {
-        const MIB: usize = 1 << 20;
-        Self {
-            connections: 500,
-            sessions: 2000,
-            subscriptions: 1000,
-            packet_bytes: 1 << 20,
-            queue_messages: 10_000,
-            queue_bytes: 4 * MIB,
-            all_queues_bytes: 32 * MIB,
-            in_flight: 100,
-            // Bursts of QoS 2 beyond it end the connection, and MQTT.js does not count.
-            receive_maximum: 1000,
-            retained_messages: 10_000,
-            retained_bytes: 16 * MIB,
-        }
-    }
-}
 
 /// The broker. Cheap to clone; all clones are the same broker.
 #[derive(Clone)]
 pub struct Broker(Arc<Inner>);
 
 struct Inner {
-    limits: Limits,
+    limits: Mutex<Limits>,
     intake: Box<dyn Intake>,
-    connections: Arc<Semaphore>,
+    hall: Hall,
+    /// The listeners that a reload wants.
+    listeners: watch::Sender<Option<Vec<Listener>>>,
     state: Mutex<State>,
     /// Calls the thread that keeps the file.
     work: Condvar,
@@ -127,71 +81,9 @@ struct Inner {
     deadline_changed: Notify,
 }
 
-/// The thread that keeps the file.
-#[derive(Debug, Default)]
-struct Keeper {
-    phase: Phase,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// What the thread is to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    /// Its work.
-    #[default]
-    Running,
-    /// Write what is left, and end.
-    Stopping,
-    /// End at once, as a kill would end it.
-    Abandoned,
-}
-
-/// The state, locked. Calls the file's thread at the end, if there is more for it to do than it knows.
-struct Locked<'a> {
-    state: MutexGuard<'a, State>,
-    work: &'a Condvar,
-}
-
-impl Deref for Locked<'_> {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        &self.state
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        if self.state.take_call() {
-            self.work.notify_one();
-        }
-    }
-}
-
-impl Inner {
-    /// The state, for the file's own thread.
-    fn raw(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    fn phase(&self) -> Phase {
-        lock(&self.storage).phase
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broker").field("limits", &self.0.limits).finish_non_exhaustive()
+        f.debug_struct("Broker").field("limits", &self.limits()).finish_non_exhaustive()
     }
 }
 
@@ -202,61 +94,16 @@ impl Broker {
         let ready = CancellationToken::new();
         ready.cancel();
         Self(Arc::new(Inner {
-            limits,
+            limits: Mutex::new(limits),
             intake: Box::new(intake),
-            connections: Arc::new(Semaphore::new(limits.connections)),
+            hall: Hall::new(),
+            listeners: watch::Sender::new(None),
             state: Mutex::new(State::new(limits)),
             work: Condvar::new(),
             storage: Mutex::default(),
             ready,
             deadline_changed: Notify::new(),
         }))
-    }
-
-    /// The same broker, with a file: retained messages, sessions that outlive their connections, and
-    /// wills survive the daemon in it. It is read in a thread of its own; until then nobody is let in.
-    /// `report` is told, from that thread, what happens to it.
-    ///
-    /// # Errors
-    /// When the system has no thread to give.
-    pub fn with_store(
-        self,
-        storage: Storage,
-        boot: String,
-        report: impl Fn(News) + Send + 'static,
-    ) -> io::Result<Self> {
-        let Some(inner) = Arc::into_inner(self.0) else {
-            return Err(io::Error::other("the broker is in use already"));
-        };
-        let inner = Arc::new(Inner { ready: CancellationToken::new(), ..inner });
-        lock(&inner.state).begin_unread();
-        let worker = store::Worker::new(Arc::clone(&inner), storage, boot, Box::new(report));
-        let thread = store::spawn(worker)?;
-        lock(&inner.storage).thread = Some(thread);
-        Ok(Self(inner))
-    }
-
-    /// Waits until the file has been read, or clients need not wait for it any longer.
-    pub async fn ready(&self) {
-        self.0.ready.cancelled().await;
-    }
-
-    /// Writes what is left to the file and closes it. Blocks until that is done. Clients must have gone.
-    pub fn close(&self) {
-        self.end(Phase::Stopping);
-    }
-
-    fn end(&self, phase: Phase) {
-        let state = lock(&self.0.state);
-        let mut keeper = lock(&self.0.storage);
-        keeper.phase = phase;
-        let thread = keeper.thread.take();
-        drop(keeper);
-        self.0.work.notify_one();
-        drop(state);
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread that keeps the local broker's file ended with a panic");
-        }
     }
 
     /// A way in for our own publisher.
@@ -274,26 +121,41 @@ impl Broker {
     /// The numbers for `status`.
     #[must_use]
     pub fn stats(&self) -> status::Broker {
-        self.lock().stats()
+        status::Broker { refused: self.0.hall.refused(), ..self.lock().stats() }
+    }
+
+    /// Takes over what a new configuration says, without ending a connection: limits, which hold from
+    /// now on, and listeners. Those that stay read their certificates again.
+    pub fn reload(&self, config: &config::Broker) {
+        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = config.limits;
+        self.lock().set_limits(config.limits);
+        self.0.listeners.send_replace(Some(config.listen.clone()));
     }
 
     /// Serves `listeners` until `stop`, then tells the clients and closes their connections.
     /// Without listeners it serves our own parts only.
     pub async fn serve(&self, listeners: Vec<Listen>, stop: CancellationToken) {
-        let mut tasks = JoinSet::new();
-        tokio::select! {
-            () = self.ready() => {}
-            () = stop.cancelled() => return,
-        }
+        let mut doors = Doors::new(self.clone(), stop.clone());
         for listener in listeners {
-            tasks.spawn(listener::run(self.clone(), listener, stop.clone()));
+            doors.open(listener);
         }
-        self.keep_deadlines(&stop).await;
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "listener ended");
+        let mut wanted = self.0.listeners.subscribe();
+        let came_early = wanted.borrow().is_some();
+        if came_early {
+            wanted.mark_changed();
+        }
+        let mut deadlines = std::pin::pin!(self.keep_deadlines(&stop));
+        loop {
+            tokio::select! {
+                () = &mut deadlines => break,
+                Ok(()) = wanted.changed() => {
+                    let listeners = wanted.borrow_and_update().clone().unwrap_or_default();
+                    doors.change(&listeners).await;
+                }
+                true = doors.next_end() => {}
             }
         }
+        doors.ended().await;
     }
 
     /// Ends sessions and publishes wills when they are due.
@@ -380,8 +242,9 @@ impl Broker {
         state.will_published(&client_id);
     }
 
-    fn limits(&self) -> &Limits {
-        &self.0.limits
+    /// The limits as of now: a reload changes them.
+    fn limits(&self) -> Limits {
+        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> Locked<'_> {

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 pub use self::bridge::{
     Authority, Bridge, Endpoint, Identity, Order, Password, Proxy, Sas, Scheme, Tls, Url,
 };
-pub use self::broker::{Broker, Listener};
+pub use self::broker::{Broker, Limits, Listener, ServerTls};
 pub use self::port::{Format, Port};
 pub use self::queue::{COMMIT_WITHIN, Durability, MAX_AGE, MAX_READINGS, MAX_SIZE, Queue, WhenFull};
 use self::read::{Problems, Table, Wrong};
@@ -197,8 +197,8 @@ impl Config {
     /// Makes relative paths begin at `folder`.
     fn resolve(&mut self, folder: &Path) {
         let bridges = self.bridges.iter_mut().flat_map(Bridge::files);
-        let own = [&mut self.queue.path].into_iter().chain(&mut self.broker.path);
-        for path in bridges.chain(own).chain(&mut self.control.socket) {
+        let own = self.broker.files().chain([&mut self.queue.path]).chain(&mut self.control.socket);
+        for path in bridges.chain(own) {
             *path = folder.join(&*path);
         }
     }

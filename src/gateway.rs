@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, Bridge};
-use crate::broker::{Broker, Limits, Listen, Local, News, Storage};
+use crate::broker::{Broker, Listen, Local, News, Storage};
 use crate::clock;
 use crate::config::{Config, Durability};
 use crate::flow::{Bulletin, LocalPublish};
@@ -214,7 +214,7 @@ fn way_in(local: Local) -> LocalPublish {
 
 /// The local broker, with its file; without listeners it needs none.
 fn open_broker(config: &Config, queue: &Queue) -> Result<Broker, OpenError> {
-    let broker = Broker::new(Limits::default(), queue.clone());
+    let broker = Broker::new(config.broker.limits, queue.clone());
     if config.broker.listen.is_empty() {
         return Ok(broker);
     }
@@ -262,7 +262,7 @@ fn start_local(
         }
         publisher.run(stop.cancelled_owned()).await;
     });
-    let listeners = config.broker.listen.iter().map(|listener| Listen::from(listener.address)).collect();
+    let listeners = config.broker.listen.iter().cloned().map(Listen::from).collect();
     let (broker, stop) = (broker.clone(), local.stop.clone());
     local.spawn("broker", async move { broker.serve(listeners, stop).await });
 }

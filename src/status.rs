@@ -322,6 +322,10 @@ pub struct Broker {
     pub sent: u64,
     /// Messages that a full client queue made us drop.
     pub dropped: u64,
+    /// Connections that came to nothing since the daemon started: one too many, silent, or without a
+    /// handshake or CONNECT that could be taken.
+    #[serde(default)]
+    pub refused: u64,
     /// How its file is.
     #[serde(default)]
     pub state: BrokerState,

@@ -8,12 +8,14 @@
 //! files is read anew for each connection, so that a renewed certificate or password is taken
 //! without a restart; whatever may block does so in a thread of its own.
 //!
-//! [`ByteStream`] works on either side of a WebSocket.
+//! [`server`] is the other side: what a listener does before MQTT begins. [`ByteStream`] works on
+//! either side of a WebSocket.
 
 mod blocking;
 mod certificate;
 mod files;
 mod proxy;
+pub mod server;
 mod stream;
 mod tls;
 mod token;
@@ -27,13 +29,13 @@ use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsStream;
 
 pub use self::blocking::Blocking;
 pub use self::certificate::Facts;
 pub use self::files::FileError;
 pub use self::proxy::ProxyError;
-use self::stream::Socket;
-pub use self::stream::Stream;
+pub use self::stream::{Carrier, Socket, Stream};
 use self::tls::Begin;
 pub use self::tls::Secured;
 pub use self::token::{Token, TokenError};
@@ -240,7 +242,7 @@ impl Dialer {
                 };
                 let (stream, secured, words) = shaken.map_err(|why| Error::Tls { name, why })?;
                 passed(Step::Secured(Box::new(secured)));
-                (Socket::Tls(Box::new(stream)), Some(words))
+                (Socket::Tls(Box::new(TlsStream::Client(stream))), Some(words))
             }
         };
         if matches!(url.scheme, Scheme::Mqtt | Scheme::Mqtts) {

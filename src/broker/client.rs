@@ -68,18 +68,16 @@ impl Client {
         if assigned {
             connect.client_id = format!("serialgate-{}", uuid::Uuid::new_v4().simple()).into();
         }
-        if let Some(bytes) = connect.maximum_packet_size {
-            codec.set_peer_maximum(bytes);
-        }
         let attached = match broker.enter(&connect, None, wake) {
             Ok(attached) => attached,
             Err(reason) => {
-                refuse(&mut codec, reason, out);
                 let why = match reason {
                     Reason::CLIENT_ID => "the client id belongs to another user",
                     _ => "too many sessions",
                 };
-                return Err(End::Refused { reason, why });
+                let end = End::Refused { reason, why };
+                refuse(&mut codec, &end, out);
+                return Err(end);
             }
         };
         // Until it has its CONNACK, nobody knows of its will.
@@ -219,11 +217,13 @@ impl Client {
         }
     }
 
-    /// Lets go of the session and, over 5.0, puts the reason in `out`.
+    /// Lets go of the session and, over 5.0, puts the reason in `out`, as code and in words.
     pub(super) fn leave(mut self, end: &End, out: &mut BytesMut) {
         if let Some(reason) = end.reason() {
+            let words = Some(end.to_string().into());
+            let disconnect = Disconnect { reason_string: words, ..Disconnect::new(reason) };
             // What this reason code cannot be said with, or the client cannot take, stays unsaid.
-            let _ = self.codec.encode(&Packet::Disconnect(Disconnect::new(reason)), out);
+            let _ = self.codec.encode(&Packet::Disconnect(disconnect), out);
         }
     }
 
@@ -352,8 +352,10 @@ fn not_found(id: PacketId) -> Ack {
     Ack { id, reason: Reason::ID_NOT_FOUND }
 }
 
-/// Answers a CONNECT with a refusal, where the version has words for it.
-pub(super) fn refuse(codec: &mut Codec, reason: Reason, out: &mut BytesMut) {
+/// Answers a CONNECT with a refusal, where the version has a code for it; over 5.0 in words, too.
+pub(super) fn refuse(codec: &mut Codec, end: &End, out: &mut BytesMut) {
+    let Some(reason) = end.reason() else { return };
+    let answer = ConnAck { reason_string: Some(end.to_string().into()), ..ConnAck::new(reason, false) };
     // To a reason that has no place in a CONNACK, closing the connection is the answer.
-    let _ = codec.encode(&Packet::ConnAck(Box::new(ConnAck::new(reason, false))), out);
+    let _ = codec.encode(&Packet::ConnAck(Box::new(answer)), out);
 }

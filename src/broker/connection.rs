@@ -1,25 +1,24 @@
 //! One client's connection: moves bytes between a socket and [`Client`], and watches the time.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Broker;
 use super::client::{Client, refuse};
+use super::door::{Refusal, Visit};
 use super::end::End;
-use super::remote::Remote;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{Connect, Packet, Reason, Version};
-
-/// A client has this long to say CONNECT.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// A client that takes nothing for this long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
@@ -40,39 +39,53 @@ const KEEP_BYTES: usize = 2 * WRITE_BYTES;
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Serves one client, from its first byte to its last.
-pub(super) async fn run<R, W>(broker: Broker, reader: R, writer: W, remote: Remote, stop: CancellationToken)
+pub(super) async fn run<R, W>(broker: Broker, reader: R, writer: W, mut visit: Visit, stop: CancellationToken)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut link = Link { reader, writer, input: BytesMut::new(), output: BytesMut::new() };
+    let mut link = Link { reader, writer, input: BytesMut::new(), output: BytesMut::new(), is_flushed: true };
     let mut codec = Codec::server(usize::try_from(broker.limits().packet_bytes).unwrap_or(usize::MAX));
     let first = tokio::select! {
-        first = timeout(CONNECT_WITHIN, link.read_connect(&mut codec)) => first,
+        first = timeout_at(visit.deadline, link.read_connect(&mut codec)) => first,
         () = stop.cancelled() => return,
     };
     let connect = match first {
         Ok(Ok(connect)) => connect,
         Ok(Err(end)) => {
-            tracing::debug!(reason = %end, "connection refused");
+            match end {
+                End::Closed | End::Broken(_) => tracing::debug!(reason = %end, "no CONNECT came"),
+                _ => visit.refused(Refusal::Connect, &end),
+            }
             refuse_unread(&mut codec, &end, &mut link.output);
             return link.close().await;
         }
-        Err(_) => return tracing::debug!("no CONNECT came"),
+        Err(_) => return visit.late(),
     };
+    // Whoever comes early waits for the sessions to be read.
+    tokio::select! {
+        () = broker.ready() => {}
+        () = stop.cancelled() => return,
+    }
+    if let Err(end) = visit.settle(&connect.client_id) {
+        refuse(&mut codec, &end, &mut link.output);
+        return link.close().await;
+    }
     let wake = Arc::new(Notify::new());
     let (client_id, version) = (Arc::clone(&connect.client_id), connect.version);
     let mut client = match Client::enter(&broker, codec, connect, Arc::clone(&wake), &mut link.output) {
         Ok(client) => client,
         Err(end) => {
             tracing::debug!(client = ?client_id, reason = %end, "client refused");
+            visit.part();
             return link.close().await;
         }
     };
-    tracing::debug!(client = ?client_id, ?version, remote = %remote.address, "client connected");
+    tracing::debug!(client = ?client_id, ?version, remote = %visit.remote.address, "client connected");
     let end = link.serve(&broker, &mut client, &wake, &stop).await;
     tracing::debug!(client = ?client_id, reason = %end, "client disconnected");
     client.leave(&end, &mut link.output);
+    visit.part();
     if !matches!(end, End::Closed | End::Broken(_) | End::Stalled) {
         link.close().await;
     }
@@ -81,11 +94,10 @@ where
 /// Over 3.1.1 only some refusals have a word of their own; anything else is answered by closing.
 fn refuse_unread(codec: &mut Codec, end: &End, out: &mut BytesMut) {
     let End::Codec(error) = end else { return };
-    let reason = error.reason();
     match codec.version() {
-        Some(Version::V5) => refuse(codec, reason, out),
-        Some(Version::V3) if matches!(reason, Reason::UNSUPPORTED_VERSION | Reason::CLIENT_ID) => {
-            refuse(codec, reason, out);
+        Some(Version::V5) => refuse(codec, end, out),
+        Some(Version::V3) if matches!(error.reason(), Reason::UNSUPPORTED_VERSION | Reason::CLIENT_ID) => {
+            refuse(codec, end, out);
         }
         Some(Version::V3) | None => {}
     }
@@ -96,6 +108,8 @@ struct Link<R, W> {
     writer: W,
     input: BytesMut,
     output: BytesMut,
+    /// Whether what carries the bytes has handed on all of them.
+    is_flushed: bool,
 }
 
 impl<R, W> Link<R, W>
@@ -106,6 +120,9 @@ where
     /// The CONNECT. What the client sent after it stays unread until the CONNACK is on its way.
     async fn read_connect(&mut self, codec: &mut Codec) -> Result<Connect, End> {
         loop {
+            if let Some(why) = foreign(&self.input) {
+                return Err(End::Refused { reason: Reason::MALFORMED, why });
+            }
             match codec.decode(&mut self.input)? {
                 Some(Packet::Connect(connect)) => return Ok(*connect),
                 Some(_) => return Err(End::Closed), // The codec lets nothing else come first.
@@ -138,26 +155,28 @@ where
                 // A client that never pauses must leave the others, its subscribers first, a turn.
                 tokio::task::yield_now().await;
             }
-            let limit = clock.next_limit(reads, !self.output.is_empty());
+            let writes = !self.output.is_empty() || !self.is_flushed;
+            let limit = clock.next_limit(reads, writes);
             let deadline = limit.as_ref().map_or_else(|| Instant::now() + NEVER, |limit| limit.at);
             // A deadline that moved further away is looked at again when the timer fires.
             if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
             let ack = poll_fn(|cx| broker.lock().poll_ack(place, cx));
+            let Self { reader, writer, input, output, is_flushed } = self;
             let result = tokio::select! {
-                read = self.reader.read_buf(&mut self.input), if reads => match read {
+                read = reader.read_buf(input), if reads => match read {
                     Ok(0) => Err(End::Closed),
                     Ok(_) => Ok(()),
                     Err(error) => Err(End::Broken(error)),
                 },
-                wrote = self.writer.write_buf(&mut self.output), if !self.output.is_empty() => match wrote {
+                wrote = poll_fn(|cx| poll_send(Pin::new(writer), output, is_flushed, cx)), if writes => match wrote {
                     Ok(0) => Err(End::Closed),
                     Ok(_) => { clock.moved = Instant::now(); Ok(()) }
                     Err(error) => Err(End::Broken(error)),
                 },
                 next = ack => match next {
-                    Ok(next) => client.acknowledge(next, &mut self.output),
+                    Ok(next) => client.acknowledge(next, output),
                     Err(taken_over) => Err(taken_over.into()),
                 },
                 () = wake.notified() => Ok(()),
@@ -177,7 +196,7 @@ where
     /// what is to be sent. Tells whether to read on, and whether packets had come.
     fn step(&mut self, client: &mut Client, clock: &mut Clock) -> Result<(bool, bool), End> {
         let now = Instant::now();
-        if self.output.is_empty() {
+        if self.output.is_empty() && self.is_flushed {
             clock.moved = now;
         }
         let mut took_any = false;
@@ -215,12 +234,49 @@ where
                 self.input.clear();
                 self.input.reserve(READ_BYTES);
                 if self.reader.read_buf(&mut self.input).await? == 0 {
-                    return std::io::Result::Ok(());
+                    return io::Result::Ok(());
                 }
             }
         };
         // However this goes, the socket is closed after it.
         let _ = timeout(CLOSE_WITHIN, last_words).await;
+    }
+}
+
+/// Hands bytes of `output` on, and sees to it that what carries them keeps none back: TLS and
+/// WebSockets may. Ready when something has moved; with 0 when nothing can any more.
+fn poll_send<W: AsyncWrite>(
+    mut writer: Pin<&mut W>,
+    output: &mut BytesMut,
+    is_flushed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut moved = 0;
+    if !output.is_empty() {
+        moved = ready!(writer.as_mut().poll_write(cx, output))?;
+        output.advance(moved);
+        *is_flushed = false;
+        if moved == 0 || !output.is_empty() {
+            return Poll::Ready(Ok(moved));
+        }
+    }
+    match writer.poll_flush(cx)? {
+        Poll::Ready(()) => {
+            *is_flushed = true;
+            Poll::Ready(Ok(moved.max(1)))
+        }
+        Poll::Pending if moved > 0 => Poll::Ready(Ok(moved)),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+/// What the other side speaks, where it is certainly not MQTT.
+fn foreign(input: &[u8]) -> Option<&'static str> {
+    match input {
+        // A handshake of TLS, of any version (RFC 8446, 5.1).
+        [0x16, 0x03, ..] => Some("the client speaks TLS, and this listener does not"),
+        [b'G', b'E', b'T', b' ', ..] => Some("the client speaks HTTP, and this listener is no WebSocket"),
+        _ => None,
     }
 }
 

@@ -8,17 +8,18 @@
 //! holds a copy. The last one is dropped when the change is committed, or when nobody needs it any
 //! more: the message was delivered and acknowledged, or dropped and counted.
 
+mod changes;
 mod image;
 pub(super) mod pace;
 mod table;
 #[cfg(test)]
 mod file;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+pub(super) use changes::{Batch, Changes, DeliveryChange, Parts, SessionChange, Work};
 pub(super) use image::{DeliveryRow, Flight, Image, Offline, SessionImage, SessionRow, WillRow};
-pub(super) use table::Table;
 
 use super::message::{Delivery, Message};
 use super::routing::{SessionKey, Subscription};
@@ -91,6 +92,8 @@ pub(super) struct Journal<P> {
     references: HashMap<u64, usize>,
     /// Clients of whom the file has a will, or gets one.
     wills: HashSet<Arc<str>>,
+    /// Promises that depend on what goes from the file with the next batch.
+    owed: Vec<P>,
     urgency: Urgency,
     bytes: usize,
     /// The number of the batch that is being collected.
@@ -109,126 +112,6 @@ enum Mode<P> {
     Lost(Option<Vec<P>>),
 }
 
-/// Changes of everything that is kept.
-#[derive(Debug)]
-pub(super) struct Changes<P> {
-    /// By session.
-    pub(super) sessions: BTreeMap<SessionKey, SessionChange<P>>,
-    /// The messages that rows refer to.
-    pub(super) messages: Table<u64, Arc<Message>>,
-    /// By topic: which message is retained.
-    pub(super) retained: Table<Arc<str>, (u64, Option<P>)>,
-    /// By client id.
-    pub(super) wills: Table<Arc<str>, WillRow>,
-}
-
-/// Changes of one session.
-#[derive(Debug)]
-pub(super) enum SessionChange<P> {
-    /// It ended, and all that belonged to it.
-    Ended,
-    /// Parts of it changed.
-    Parts(Box<Parts<P>>),
-}
-
-/// Parts of a session that changed.
-#[derive(Debug)]
-pub(super) struct Parts<P> {
-    is_new: bool,
-    /// The session itself.
-    pub(super) row: Option<SessionRow>,
-    /// By filter.
-    pub(super) subscriptions: Table<Arc<str>, Subscription>,
-    /// Subscriptions that still get retained messages, by filter.
-    pub(super) replays: Table<Arc<str>, ()>,
-    /// Messages for the client, by position.
-    pub(super) deliveries: Table<u64, DeliveryChange<P>>,
-    /// Messages of the client that it has not released: whether a bridge wants it.
-    pub(super) incoming: Table<PacketId, (bool, Option<P>)>,
-}
-
-/// What a delivery becomes.
-#[derive(Debug)]
-pub(super) enum DeliveryChange<P> {
-    /// This.
-    Whole(DeliveryRow, Option<P>),
-    /// What it is, but for how far it got.
-    Moved(Flight),
-}
-
-/// What one transaction makes of the file.
-#[derive(Debug)]
-pub(super) struct Batch<P> {
-    /// Rises by one with each.
-    pub(super) number: u64,
-    /// What is to be written.
-    pub(super) work: Work<P>,
-    /// Promises that depend on this one for other reasons.
-    owed: Vec<P>,
-}
-
-/// The content of a batch.
-#[derive(Debug)]
-pub(super) enum Work<P> {
-    /// Changes to what the file has.
-    Changes(Changes<P>),
-    /// Everything, in place of what the file has.
-    Whole(Box<Image>),
-}
-
-impl<P> Default for Changes<P> {
-    fn default() -> Self {
-        Self {
-            sessions: BTreeMap::new(),
-            messages: Table::default(),
-            retained: Table::default(),
-            wills: Table::default(),
-        }
-    }
-}
-
-impl<P> Default for Parts<P> {
-    fn default() -> Self {
-        Self {
-            is_new: false,
-            row: None,
-            subscriptions: Table::default(),
-            replays: Table::default(),
-            deliveries: Table::default(),
-            incoming: Table::default(),
-        }
-    }
-}
-
-impl<P> Changes<P> {
-    /// Whether there is nothing to write.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
-            && self.messages.is_empty()
-            && self.retained.is_empty()
-            && self.wills.is_empty()
-    }
-
-    /// The parts of a session; `None` once it has ended.
-    fn parts(&mut self, key: SessionKey) -> Option<&mut Parts<P>> {
-        let change = self.sessions.entry(key).or_insert_with(|| SessionChange::Parts(Box::default()));
-        match change {
-            SessionChange::Parts(parts) => Some(parts),
-            SessionChange::Ended => None,
-        }
-    }
-}
-
-impl<P> Parts<P> {
-    fn is_empty(&self) -> bool {
-        self.row.is_none()
-            && self.subscriptions.is_empty()
-            && self.replays.is_empty()
-            && self.deliveries.is_empty()
-            && self.incoming.is_empty()
-    }
-}
-
 impl<P: Clone> Journal<P> {
     /// A journal for nobody: there is no file.
     pub(super) fn off() -> Self {
@@ -237,6 +120,7 @@ impl<P: Clone> Journal<P> {
             changes: Changes::default(),
             references: HashMap::new(),
             wills: HashSet::new(),
+            owed: Vec::new(),
             urgency: Urgency::None,
             bytes: 0,
             next: 1,
@@ -298,7 +182,8 @@ impl<P: Clone> Journal<P> {
     /// What is to be committed next.
     pub(super) fn take(&mut self) -> Batch<P> {
         let changes = std::mem::take(&mut self.changes);
-        self.batch(Work::Changes(changes), Vec::new())
+        let owed = std::mem::take(&mut self.owed);
+        self.batch(Work::Changes(changes), owed)
     }
 
     /// Everything there is, for a file that has lost track.
@@ -340,6 +225,7 @@ impl<P: Clone> Journal<P> {
             }
         }
         std::mem::take(&mut self.changes).promises(&mut owed);
+        owed.append(&mut self.owed);
         self.mode = Mode::Lost(Some(owed));
         self.forget_changes();
     }
@@ -483,7 +369,10 @@ impl<P: Clone> Journal<P> {
                 let value = (message.id, promise.cloned());
                 self.changes.retained.put(Arc::clone(topic), value, old.is_none());
             }
-            None => self.changes.retained.delete(Arc::clone(topic)),
+            None => {
+                self.owed.extend(promise.cloned());
+                self.changes.retained.delete(Arc::clone(topic));
+            }
         }
         old.into_iter().for_each(|old| self.release(old));
     }
@@ -560,21 +449,6 @@ impl<P: Clone> Journal<P> {
             && parts.is_empty()
         {
             self.changes.sessions.remove(&key);
-        }
-    }
-}
-
-impl<P> Changes<P> {
-    /// All promises in it.
-    fn promises(self, owed: &mut Vec<P>) {
-        owed.extend(self.retained.into_values().filter_map(|(_, promise)| promise));
-        for change in self.sessions.into_values() {
-            let SessionChange::Parts(parts) = change else { continue };
-            owed.extend(parts.incoming.into_values().filter_map(|(_, promise)| promise));
-            owed.extend(parts.deliveries.into_values().filter_map(|delivery| match delivery {
-                DeliveryChange::Whole(_, promise) => promise,
-                DeliveryChange::Moved(_) => None,
-            }));
         }
     }
 }

@@ -29,6 +29,11 @@ impl Retained {
         Self { by_topic: BTreeMap::new(), bytes: 0, gone: Vec::new(), max_messages, max_bytes }
     }
 
+    /// Takes no more than that from now on; what is there stays.
+    pub(super) fn set_limits(&mut self, max_messages: usize, max_bytes: usize) {
+        (self.max_messages, self.max_bytes) = (max_messages, max_bytes);
+    }
+
     /// Keeps `message` in place of the last one of its topic; an empty one only removes that
     /// (MQTT 5.0, 3.3.1.3).
     pub(super) fn set(&mut self, message: &Arc<Message>, now: Instant) -> Result<(), Full> {

@@ -7,9 +7,11 @@
 mod durable;
 mod presence;
 mod promise;
+mod restore;
 #[cfg(test)]
 pub(super) mod tests;
 mod weights;
+mod wills;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -26,17 +28,16 @@ use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
 use super::session::{Outbound, PubRel, Room, Session};
 use crate::mqtt::packet::{Ack, PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
-use crate::flow::Kept;
 use crate::queue::acks::{self, Acks};
 use crate::status;
 
-pub(super) use durable::Bequest;
-use durable::Orphan;
 use presence::Presence;
 pub(super) use presence::{Attached, Farewell};
 use promise::Maybe;
-pub(super) use promise::Promise;
+pub(super) use promise::{Origin, Promise, Published};
 use weights::Weights;
+pub(super) use wills::Bequest;
+use wills::Orphan;
 
 /// The broker's memory.
 #[derive(Debug)]
@@ -84,31 +85,6 @@ struct Entry {
     counted_bytes: usize,
 }
 
-/// Who publishes a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// We: what is retained of it is rebuilt at each start.
-    Ours,
-    /// A bridge.
-    Bridge,
-    /// A client, or its will.
-    Client {
-        /// Its session.
-        session: SessionKey,
-        /// The message's id with QoS 2, and whether a bridge wants it.
-        once: Option<(PacketId, bool)>,
-    },
-}
-
-/// What became of a message.
-#[derive(Debug)]
-pub(super) struct Published {
-    /// How many sessions it goes to.
-    pub(super) reached: usize,
-    /// When it is safe, as far as it has to be.
-    pub(super) kept: Option<Kept>,
-}
-
 /// One connection's claim to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -144,6 +120,12 @@ impl State {
             sent: 0,
             losses: Losses::default(),
         }
+    }
+
+    /// Holds to these limits from now on; what is there already stays.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.router.retained.set_limits(limits.retained_messages, limits.retained_bytes);
     }
 
     /// Routes a message.
@@ -184,9 +166,7 @@ impl State {
         if kept.is_err() {
             self.losses.add(Loss::Retained);
         }
-        let new = Some(message).filter(|message| kept.is_ok() && !message.payload.is_empty());
-        let promise = if message.is_ours { None } else { promise.promise() };
-        self.note_retained(new, promise);
+        self.note_retained(message, kept.is_ok() && !message.payload.is_empty(), promise);
     }
 
     /// A message came from a client.
@@ -302,7 +282,7 @@ impl State {
         }
     }
 
-    /// The numbers for `status`.
+    /// The numbers for `status`, without those of the doors.
     pub(super) fn stats(&self) -> status::Broker {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         status::Broker {
@@ -315,6 +295,7 @@ impl State {
             state: self.store_state,
             last_error: self.store_error.clone(),
             set_aside: self.set_aside,
+            refused: 0,
         }
     }
 

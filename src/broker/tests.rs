@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::door::Visit;
 use super::remote::Remote;
 use super::{Broker, Limits, NoIntake, connection};
 use crate::mqtt::codec::Codec;
@@ -44,6 +45,12 @@ fn serving(limits: Limits) -> (Broker, CancellationToken) {
     let (clone, token) = (broker.clone(), stop.clone());
     tokio::spawn(async move { clone.serve(Vec::new(), token).await });
     (broker, stop)
+}
+
+/// A connection's place, as if it came from this machine.
+fn visit(broker: &Broker) -> Visit {
+    let remote = Remote::at(Ipv4Addr::LOCALHOST.into());
+    Visit::begin(broker, remote, CancellationToken::new()).unwrap()
 }
 
 fn id(n: u16) -> PacketId {
@@ -106,13 +113,8 @@ impl Peer {
     fn open_until(broker: &Broker, version: Version, stop: CancellationToken, buffer: usize) -> Self {
         let (ours, theirs) = tokio::io::duplex(buffer);
         let (reader, writer) = tokio::io::split(theirs);
-        tokio::spawn(connection::run(
-            broker.clone(),
-            reader,
-            writer,
-            Remote::at(Ipv4Addr::LOCALHOST.into()),
-            stop,
-        ));
+        let visit = visit(broker);
+        tokio::spawn(connection::run(broker.clone(), reader, writer, visit, stop));
         Self { io: ours, codec: Codec::client(version, 1 << 24), input: BytesMut::new(), next_id: 1 }
     }
 

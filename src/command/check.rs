@@ -3,13 +3,14 @@
 mod connect;
 
 use std::fmt::{Display, Write};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{ConfigArg, Exit, complain, say};
 use crate::config::units::{print_duration, print_size};
-use crate::config::{Bridge, Config, Durability, Endpoint, Order, Port, WhenFull};
+use crate::config::{Bridge, Config, Durability, Endpoint, Listener, Order, Port, WhenFull};
 use crate::mqtt::packet::{Qos, Version};
 use crate::topic::{self, Route, Routes};
+use crate::transport::server::Papers;
 use crate::transport::{self, Token};
 
 /// `check` on the command line.
@@ -58,12 +59,21 @@ fn describe(config: &Config) -> String {
         line("port", &describe_port(port));
     }
     line("queue", &describe_queue(&config.queue));
-    let listeners: Vec<String> = config.broker.listen.iter().map(|l| l.address.to_string()).collect();
+    let listeners: Vec<String> = config.broker.listen.iter().map(describe_listener).collect();
     line("broker", if listeners.is_empty() { "none".to_owned() } else { listeners.join(", ") }.as_str());
     for bridge in &config.bridges {
         line("bridge", &describe_bridge(bridge));
     }
     text
+}
+
+fn describe_listener(listener: &Listener) -> String {
+    let mut how = Vec::new();
+    how.extend(listener.tls.is_some().then_some("TLS"));
+    how.extend(listener.wants_certificates().then_some("client certificates"));
+    how.extend(listener.websocket.then_some("WebSocket"));
+    let address = listener.address;
+    if how.is_empty() { address.to_string() } else { format!("{address} ({})", how.join(", ")) }
 }
 
 fn describe_port(port: &Port) -> String {
@@ -150,6 +160,20 @@ fn echoed(bridge: &Bridge, own: &str) -> Option<String> {
     up.into_iter().find(comes_back)
 }
 
+/// What is wrong with a listener's files, or will be soon. It listens all the same, and tries again.
+fn listener_warning(listener: &Listener) -> Option<String> {
+    let tls = listener.tls.as_ref()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let warning = match Papers::read(tls) {
+        Ok(papers) => {
+            let subject = &papers.own().subject;
+            papers.own().warning(now).map(|warning| format!("the certificate of {subject} {warning}"))
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    warning.map(|warning| format!("listener {}: {warning}", listener.address))
+}
+
 /// What is allowed but probably not meant.
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -159,6 +183,7 @@ fn warnings(config: &Config) -> Vec<String> {
     if config.broker.listen.is_empty() && config.bridges.is_empty() {
         warnings.push("there is no broker and no bridge, so readings go nowhere".to_owned());
     }
+    warnings.extend(config.broker.listen.iter().filter_map(listener_warning));
     let own = format!("{}/{}/#", config.base, config.gateway);
     for bridge in &config.bridges {
         if let Some(filter) = echoed(bridge, &own) {
@@ -195,8 +220,7 @@ bridges:
   - {name: spare, url: 'mqtt://[::1]:1884', forward: ['a/#', {filter: b/c, qos: 0, strip: b/, prefix: x/}], receive: ['c/+/set'], username: u, password: {file: /no/such/file}}
 ",
             "s.yaml",
-        )
-        .unwrap();
+        ).unwrap();
         assert_snapshot!(describe(&config), @r"
         gateway  greenhouse, which publishes under serialgate/greenhouse/
         port     /dev/serial/by-id/usb-Arduino_*, wire, 115200 baud
@@ -208,6 +232,44 @@ bridges:
         bridge   spare, mqtt://[::1]:1884 (MQTT 5, else 3.1.1), gets a/#, b/c as x/c (QoS 0); gives c/+/set; session kept for 1d
         ");
         assert_snapshot!(warnings(&config).join("\n"), @"bridge spare: the password file /no/such/file cannot be read: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn listeners_are_told_with_what_is_wrong_with_their_files() {
+        use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["gateway.lan".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(2001, 2, 3);
+        params.not_before = date_time_ymd(2000, 2, 3);
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let other = KeyPair::generate().unwrap();
+        for (name, content) in
+            [("a.pem", &certificate), ("a.key", &key.serialize_pem()), ("b.key", &other.serialize_pem())]
+        {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let text = "gateway: pi
+ports: [{path: /dev/a}]
+broker:
+  listen:
+    - 127.0.0.1:1883
+    - {address: '0.0.0.0:8883', tls: {certificate: a.pem, key: a.key, client_ca: a.pem}}
+    - {address: '127.0.0.1:8884', tls: {certificate: a.pem, key: b.key}}
+    - {address: '127.0.0.1:8084', websocket: true, tls: {certificate: no.pem, key: a.key}}
+";
+        let config = Config::parse(text, folder.path().join("s.yaml")).unwrap();
+        let told = describe(&config);
+        let told = told.lines().find(|line| line.contains("broker")).unwrap();
+        assert_snapshot!(told.trim(), @r"
+        broker   127.0.0.1:1883, 0.0.0.0:8883 (TLS, client certificates), 127.0.0.1:8884 (TLS), 127.0.0.1:8084 (TLS, WebSocket)
+        ");
+        let warnings = warnings(&config).join("\n").replace(folder.path().to_str().unwrap(), "");
+        assert_snapshot!(warnings, @r"
+        listener 0.0.0.0:8883: the certificate of CN=rcgen self signed cert ended at 2001-02-03 00:00 UTC, and clients will not accept it; renew it
+        listener 127.0.0.1:8884: the key /b.key does not belong to the certificate /a.pem; give the key that it was made with
+        listener 127.0.0.1:8084: the file /no.pem of `tls` cannot be read: No such file or directory (os error 2)
+        ");
     }
 
     #[test]

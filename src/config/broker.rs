@@ -1,12 +1,17 @@
 //! `broker`: the local MQTT broker.
 
+mod limits;
 mod listener;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-pub use self::listener::Listener;
-use super::read::{Problems, Table};
+pub use self::limits::Limits;
+use self::listener::Placed;
+pub use self::listener::{Listener, ServerTls};
+use super::read::{Problems, Table, Wrong};
 use super::values;
 
 /// Most entries in `listen`.
@@ -26,12 +31,14 @@ pub struct Broker {
     /// The SQLite file that keeps sessions and retained messages; `None`: `broker.db` beside the
     /// queue's.
     pub path: Option<PathBuf>,
+    /// How much it takes on.
+    pub limits: Limits,
 }
 
 impl Default for Broker {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), MQTT_PORT);
-        Self { listen: vec![Listener { address }], path: None }
+        Self { listen: vec![Listener::plain(address)], path: None, limits: Limits::default() }
     }
 }
 
@@ -41,11 +48,39 @@ impl Broker {
         let Some(node) = root.node("broker") else { return broker };
         let Some(mut table) = Table::open("`broker`", node, problems) else { return broker };
         let example = "one address per line, as in `- 127.0.0.1:1883`, or `listen: []` for no local broker";
-        if let Some(items) = table.list("listen", MAX_LISTENERS, example, problems) {
-            broker.listen = listener::all(items, problems);
+        let listeners = table.list("listen", MAX_LISTENERS, example, problems);
+        broker.limits = Limits::read(&mut table, problems);
+        if let Some(items) = listeners {
+            let placed = listener::all(items, problems);
+            broker.guard(&placed, problems);
+            broker.listen = placed.into_iter().map(|placed| placed.listener).collect();
         }
         table.set("path", &mut broker.path, problems, |text| values::file(text).map(Some));
         table.close(&LATER, problems);
         broker
+    }
+
+    /// What others of the network reach must know its clients: by their certificate.
+    fn guard(&self, listeners: &[Placed], problems: &mut Problems) {
+        for Placed { listener, place } in listeners {
+            let (address, is_local) = (listener.address, listener.address.ip().to_canonical().is_loopback());
+            if is_local || listener.wants_certificates() {
+                continue;
+            }
+            let what = format!(
+                "listen: `{address}` can be reached from the network, and anybody could read and send everything"
+            );
+            let instead = format!(
+                "write `tls: {{certificate: FILE, key: FILE, client_ca: FILE}}`, so that clients need a \
+                 certificate, or `127.0.0.1:{}`, which only this machine reaches",
+                address.port()
+            );
+            problems.add(*place, &Wrong::new(what, instead));
+        }
+    }
+
+    /// The files that it names.
+    pub(super) fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.listen.iter_mut().flat_map(Listener::files).chain(&mut self.path)
     }
 }

@@ -167,13 +167,6 @@ fn every_key_of_a_link_arrives_where_it_belongs() {
 }
 
 #[test]
-fn every_key_of_the_broker_arrives_where_it_belongs() {
-    let config = parse("broker: {listen: ['127.0.0.1:1884', {address: '[::1]:1883'}]}");
-    let expected = ["127.0.0.1:1884", "[::1]:1883"].map(|a| Listener { address: a.parse().unwrap() });
-    assert_eq!(config.broker.listen, expected);
-}
-
-#[test]
 fn every_key_of_a_bridge_arrives_where_it_belongs() {
     let config = parse(
         "bridges:
@@ -538,26 +531,6 @@ mod wrong {
     }
 
     #[test]
-    fn listeners() {
-        let texts = [
-            "broker: {listen: ['0.0.0.0:1883']}\n",
-            "broker: {listen: ['localhost:1884', 127.0.0.1]}\n",
-            "broker: {listen: ['[::1]:1883', '[::1]:1883']}\n",
-        ];
-        assert_snapshot!(all(&texts), @r"
-        broker: {listen: ['0.0.0.0:1883']}
-        s.yaml:1:19: listen: `0.0.0.0:1883` is open to the network: that needs users or TLS, which is not available in this version (0.1.0); write `127.0.0.1:1883`, which only this machine reaches
-
-        broker: {listen: ['localhost:1884', 127.0.0.1]}
-        s.yaml:1:19: listen: `localhost:1884` is not an IP address with a port; write `127.0.0.1:1884`
-        s.yaml:1:37: listen: `127.0.0.1` is not an IP address with a port; write `127.0.0.1:1883`
-
-        broker: {listen: ['[::1]:1883', '[::1]:1883']}
-        s.yaml:1:33: `[::1]:1883` stands in `listen` twice; keep one of the two
-        ");
-    }
-
-    #[test]
     fn bridges() {
         let texts = [
             "bridges: [{}]\n",
@@ -813,8 +786,6 @@ bridges:
             ("ports: [{path: /dev/a, output: json}]", "`output`"),
             ("ports: [{path: /dev/a, format: csv}]", "`csv`"),
             ("broker: {users: []}", "`users`"),
-            ("broker: {listen: [{address: '127.0.0.1:1', tls: {}}]}", "`tls`"),
-            ("broker: {listen: [{address: '127.0.0.1:1', websocket: true}]}", "`websocket`"),
         ] {
             let version = env!("CARGO_PKG_VERSION");
             let sentence = format!("{what} is not available in this version ({version}); ");

@@ -45,6 +45,15 @@ pub(super) fn file(text: &str) -> Result<PathBuf, Wrong> {
     Ok(PathBuf::from(text))
 }
 
+/// Yes or no.
+pub(super) fn truth(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(Wrong::choice(other, &["true", "false"])),
+    }
+}
+
 /// A whole number in `range`.
 pub(super) fn number<T>(text: &str, range: RangeInclusive<T>, example: &str) -> Result<T, Wrong>
 where

@@ -4,7 +4,8 @@
 //! unchecked is checked here, before or after it:
 //!
 //! - before: size (nothing is buffered for a packet that is too large), direction, header flags of
-//!   PUBLISH, flags of CONNECT, reserved bits of SUBSCRIBE, empty bodies;
+//!   PUBLISH, flags of CONNECT, options of SUBSCRIBE, empty bodies; of 5.0 clients each property, and
+//!   that lengths take no more bytes than they need;
 //! - after: NUL in texts, topic names, aliases, identifiers that only a server may send.
 //!
 //! Not here: filters (the broker answers each one with its own reason code), and whatever needs
@@ -57,6 +58,9 @@ pub enum CodecError {
     /// Not a topic that can be published to.
     #[error("not a valid topic name")]
     Topic,
+    /// Not a number that can stand for a topic.
+    #[error("a topic alias of 0")]
+    TopicAlias,
     /// Enhanced authentication, which we do not do.
     #[error("enhanced authentication is not supported")]
     Authentication,
@@ -73,6 +77,7 @@ impl CodecError {
             Self::Version(_) => Reason::UNSUPPORTED_VERSION,
             Self::ClientId => Reason::CLIENT_ID,
             Self::Topic => Reason::TOPIC_INVALID,
+            Self::TopicAlias => Reason::ALIAS_INVALID,
             Self::Authentication => BAD_AUTHENTICATION_METHOD,
         }
     }
@@ -88,6 +93,8 @@ pub struct Codec {
     wire: Wire,
     max_packet_bytes: usize,
     peer_maximum: usize,
+    /// The client has not said that it does not want reason strings.
+    wants_words: bool,
 }
 
 /// Which side of the connection we are.
@@ -120,7 +127,14 @@ impl Codec {
     /// `max_packet_bytes`, header included.
     #[must_use]
     pub fn server(max_packet_bytes: usize) -> Self {
-        Self { side: Side::Server, wire: Wire::Unknown, max_packet_bytes, peer_maximum: MAX_PACKET_BYTES }
+        Self {
+            side: Side::Server,
+            wire: Wire::Unknown,
+            max_packet_bytes,
+            peer_maximum: MAX_PACKET_BYTES,
+            // Until its CONNECT is understood.
+            wants_words: false,
+        }
     }
 
     /// The client's side. Takes packets of at most `max_packet_bytes`, header included.
@@ -131,6 +145,7 @@ impl Codec {
             wire: Wire::new(version),
             max_packet_bytes,
             peer_maximum: MAX_PACKET_BYTES,
+            wants_words: true,
         }
     }
 
@@ -147,7 +162,7 @@ impl Codec {
     /// The largest packet that the peer takes, in bytes: anything larger is
     /// [`CodecError::TooLarge`] at [`encode`](Self::encode).
     pub fn set_peer_maximum(&mut self, bytes: u32) {
-        self.peer_maximum = usize::try_from(bytes).unwrap_or(usize::MAX).min(MAX_PACKET_BYTES);
+        self.peer_maximum = peer_maximum(Some(bytes));
     }
 
     /// Takes the first packet out of `bytes`; `None` when it is not complete yet.
@@ -178,9 +193,16 @@ impl Codec {
                 v3::decoded(packet)?
             }
             Wire::V5(codec) => {
-                let clean_start = checks::v5(&header, body)?;
+                let asked = match self.side {
+                    Side::Server => checks::v5_from_client(&header, body)?,
+                    Side::Client => checks::v5_from_server(&header, body).map(|()| None)?,
+                };
+                if let Some(asked) = &asked {
+                    self.wants_words = asked.wants_words;
+                    self.peer_maximum = peer_maximum(asked.maximum_packet_size);
+                }
                 let Some((packet, _)) = codec.decode(bytes)? else { return Ok(None) };
-                v5::decoded(packet, clean_start)?
+                v5::decoded(packet, asked.is_some_and(|asked| asked.clean_start))?
             }
         };
         checks::packet(&packet, self.side == Side::Server)?;
@@ -188,7 +210,8 @@ impl Codec {
     }
 
     /// Appends `packet` to `out`. Where the version has no such packet (a server's DISCONNECT over
-    /// 3.1.1) nothing is appended.
+    /// 3.1.1) nothing is appended. A reason string is left out where the peer does not want it, or
+    /// would not take the packet with it (MQTT 5.0, 3.2.2.3.9 and 3.14.2.2.3).
     ///
     /// # Errors
     /// The packet is larger than the peer takes, or cannot be expressed in this version. Nothing
@@ -203,6 +226,19 @@ impl Codec {
                 return Err(CodecError::TooLarge { bytes, limit });
             }
         }
+        let has_words = has_words(packet);
+        if has_words && !self.wants_words {
+            return self.append_within(&without_words(packet), limit, out);
+        }
+        match self.append_within(packet, limit, out) {
+            Err(CodecError::TooLarge { .. }) if has_words => {
+                self.append_within(&without_words(packet), limit, out)
+            }
+            result => result,
+        }
+    }
+
+    fn append_within(&mut self, packet: &Packet, limit: usize, out: &mut BytesMut) -> Result<(), CodecError> {
         let start = out.len();
         let mut result = self.append(packet, out);
         let bytes = out.len() - start;
@@ -230,13 +266,38 @@ impl Codec {
         let (version, result) = match level {
             4 => (Version::V3, Ok(())),
             5 => (Version::V5, Ok(())),
-            // Refused in the nearest version that the client may understand.
-            0..4 => (Version::V3, Err(CodecError::Version(level))),
+            // Refused in the nearest version that the client may understand. Mosquitto's bridge sets the
+            // highest bit, and comes again without it when the answer is one of 3.1.1.
+            0..4 | 0x83 | 0x84 => (Version::V3, Err(CodecError::Version(level))),
             6.. => (Version::V5, Err(CodecError::Version(level))),
         };
         self.wire = Wire::new(version);
         result
     }
+}
+
+fn peer_maximum(bytes: Option<u32>) -> usize {
+    bytes
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .map_or(MAX_PACKET_BYTES, |bytes| bytes.min(MAX_PACKET_BYTES))
+}
+
+fn has_words(packet: &Packet) -> bool {
+    match packet {
+        Packet::ConnAck(answer) => answer.reason_string.is_some(),
+        Packet::Disconnect(disconnect) => disconnect.reason_string.is_some(),
+        _ => false,
+    }
+}
+
+fn without_words(packet: &Packet) -> Packet {
+    let mut packet = packet.clone();
+    match &mut packet {
+        Packet::ConnAck(answer) => answer.reason_string = None,
+        Packet::Disconnect(disconnect) => disconnect.reason_string = None,
+        _ => {}
+    }
+    packet
 }
 
 /// Takes what stands behind the first `counts` bytes of the first packet's body out of `bytes`. The

@@ -23,7 +23,7 @@ const SYSTEM_FOLDER: &str = "/etc/ssl/certs";
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// One cannot be read.
-    #[error("the file {path} of `tls` cannot be read: {error}")]
+    #[error("the file {path} of `tls` cannot be read: {error}{}", advice(error))]
     Read {
         /// Which one.
         path: PathBuf,
@@ -58,6 +58,16 @@ pub enum FileError {
     NoRoots(Option<String>),
 }
 
+/// What helps against `error`, where something does.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the daemon's user must be allowed to read it, and enter its folder"
+        }
+        _ => "",
+    }
+}
+
 /// Whom we believe.
 #[derive(Clone, Debug)]
 pub(super) struct Trust {
@@ -72,16 +82,22 @@ pub(super) fn trust(tls: &Tls) -> Result<Trust, FileError> {
     let Some(path) = &tls.ca else {
         return Ok(Trust { roots: system_roots()?, given: Vec::new() });
     };
+    let (roots, given) = authorities(path)?;
+    Ok(Trust { roots: Arc::new(roots), given })
+}
+
+/// Reads the authorities in the file at `path`, and gives the certificates as they stand there, too.
+pub(super) fn authorities(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), FileError> {
     let given = certificates(path)?;
     let mut roots = RootCertStore::empty();
     for certificate in &given {
         roots.add(certificate.clone()).map_err(|error| FileError::Content {
-            path: path.clone(),
+            path: path.to_owned(),
             what: "usable certificate",
             why: error.to_string(),
         })?;
     }
-    Ok(Trust { roots: Arc::new(roots), given })
+    Ok((roots, given))
 }
 
 /// Reads our own certificate and key.

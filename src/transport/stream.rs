@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::TlsStream;
 
 use super::tls;
 use super::websocket::ByteStream;
@@ -27,16 +27,21 @@ pub struct Stream {
     words: Option<Words>,
 }
 
+/// What carries the bytes of MQTT. Either side.
 #[derive(Debug)]
-enum Carrier {
+pub enum Carrier {
+    /// TCP or TLS.
     Bare(Socket),
+    /// A WebSocket on it.
     WebSocket(Box<ByteStream<Socket>>),
 }
 
 /// The bytes below MQTT or its WebSocket.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub enum Socket {
+    /// As they are.
     Plain(TcpStream),
+    /// Encrypted.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -104,33 +109,57 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = match &mut self.carrier {
-            Carrier::Bare(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Carrier::WebSocket(frames) => Pin::new(frames).poll_read(cx, buffer),
-        };
+        let read = Pin::new(&mut self.carrier).poll_read(cx, buffer);
         read.map_err(|error| self.told(error))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.carrier {
-            Carrier::Bare(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Carrier::WebSocket(frames) => Pin::new(frames).poll_write(cx, bytes),
-        }
+        Pin::new(&mut self.carrier).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.carrier {
-            Carrier::Bare(socket) => Pin::new(socket).poll_flush(cx),
-            Carrier::WebSocket(frames) => Pin::new(frames).poll_flush(cx),
-        }
+        Pin::new(&mut self.carrier).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.carrier {
-            Carrier::Bare(socket) => Pin::new(socket).poll_shutdown(cx),
-            Carrier::WebSocket(frames) => Pin::new(frames).poll_shutdown(cx),
+        Pin::new(&mut self.carrier).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Carrier {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Self::WebSocket(frames) => Pin::new(frames).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Carrier {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Bare(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::WebSocket(frames) => Pin::new(frames).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(socket) => Pin::new(socket).poll_flush(cx),
+            Self::WebSocket(frames) => Pin::new(frames).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::WebSocket(frames) => Pin::new(frames).poll_shutdown(cx),
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use crate::config::Url;
 
 /// The name of MQTT among what a WebSocket can carry (MQTT 5.0, 6).
-const SUBPROTOCOL: HeaderValue = HeaderValue::from_static("mqtt");
+pub(super) const SUBPROTOCOL: HeaderValue = HeaderValue::from_static("mqtt");
 /// Largest frame and message that we take, in bytes.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Bytes read at a time.

@@ -76,6 +76,8 @@ const LAYERS: &[(&str, Layer)] = &[
     ("port", Layer::Part),
     ("broker", Layer::Part),
     ("broker::aliases", Layer::Pure),
+    ("broker::door::crowd", Layer::Pure),
+    ("broker::door::refusals", Layer::Pure),
     ("broker::end", Layer::Pure),
     ("broker::filter", Layer::Pure),
     ("broker::losses", Layer::Pure),

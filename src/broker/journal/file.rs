@@ -1,7 +1,7 @@
 //! What a file does with batches, for tests.
 
-use super::{Batch, DeliveryChange, Image, SessionChange, SessionImage, Table, Work};
-use crate::broker::journal::Parts;
+use super::table::Table;
+use super::{Batch, DeliveryChange, Image, Parts, SessionChange, SessionImage, Work};
 
 impl Image {
     /// Makes of it what the batch says.

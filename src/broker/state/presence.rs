@@ -64,6 +64,12 @@ pub(in crate::broker) struct Farewell {
 }
 
 impl State {
+    /// Whether a client of this name has a connection.
+    pub(in crate::broker) fn is_online(&self, client_id: &str) -> bool {
+        let entry = self.by_client.get(client_id).and_then(|key| self.sessions.get(key));
+        entry.is_some_and(|entry| matches!(entry.presence, Presence::Online { .. }))
+    }
+
     /// A client of the user `owner` connects: gives it its session, or a new one. `wake` is told
     /// when there is something for it to do.
     ///

@@ -1,10 +1,37 @@
-//! What a client waits for before its message is acknowledged.
+//! Who publishes, and what it waits for before its message is acknowledged.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::broker::routing::SessionKey;
 use crate::flow::Kept;
+use crate::mqtt::packet::PacketId;
+
+/// Who publishes a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::broker) enum Origin {
+    /// We: what is retained of it is rebuilt at each start.
+    Ours,
+    /// A bridge.
+    Bridge,
+    /// A client, or its will.
+    Client {
+        /// Its session.
+        session: SessionKey,
+        /// The message's id with QoS 2, and whether a bridge wants it.
+        once: Option<(PacketId, bool)>,
+    },
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub(in crate::broker) struct Published {
+    /// How many sessions it goes to.
+    pub(in crate::broker) reached: usize,
+    /// When it is safe, as far as it has to be.
+    pub(in crate::broker) kept: Option<Kept>,
+}
 
 /// Held by every change that a message depends on. The last one to let go of it says that the message
 /// is safe.

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::broker::journal::{Batch, DeliveryRow, Flight, Image};
 use crate::mqtt::packet::{Connect, Packet, Version, Will};
+use crate::flow::Kept;
 use crate::mqtt::session::Arrival;
 
 const CLIENTS: [&str; 3] = ["a", "b", "c"];
@@ -85,8 +86,8 @@ pub(in crate::broker) struct World {
     now: Instant,
     /// A batch on its way to the disk, and what the memory was then.
     under_way: Option<(Batch<Promise>, Image)>,
-    /// The messages that somebody waits for, by their numbers.
-    promised: Vec<(u64, Kept)>,
+    /// The messages that somebody waits for, by their numbers, and the topics that they clear.
+    promised: Vec<(u64, Option<&'static str>, Kept)>,
     is_lost: bool,
     next_id: u16,
 }
@@ -246,7 +247,8 @@ impl World {
         let payload = if empty { "" } else { "x" };
         let publish = Publish::new(TOPICS[topic], payload, qos, retain);
         let published = self.state.publish(publish, origin, self.now);
-        self.promised.extend(published.kept.map(|kept| (self.state.next_message, kept)));
+        let clears = empty.then_some(TOPICS[topic]);
+        self.promised.extend(published.kept.map(|kept| (self.state.next_message, clears, kept)));
     }
 
     /// The client hears what it is to hear next: nothing that the file should know first and does not.
@@ -348,7 +350,7 @@ impl World {
         let image = self.image();
         let mut cx = Context::from_waker(Waker::noop());
         let file = &self.file;
-        self.promised.retain_mut(|(message, kept)| {
+        self.promised.retain_mut(|(message, clears, kept)| {
             if std::pin::Pin::new(kept).poll(&mut cx).is_pending() {
                 return true;
             }
@@ -359,6 +361,9 @@ impl World {
                     let there = file.sessions.get(key).and_then(|session| session.deliveries.get(position));
                     assert!(there.is_some(), "message {message} at {position} is not safe: {row:?}");
                 }
+            }
+            if let Some(topic) = clears.filter(|topic| !image.retained.contains_key(*topic)) {
+                assert!(!file.retained.contains_key(topic), "{topic} is cleared, but not in the file");
             }
             for (topic, id) in image.retained.iter().filter(|(_, id)| *id == message) {
                 assert_eq!(file.retained.get(topic), Some(id), "a retained message is not safe");

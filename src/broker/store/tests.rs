@@ -161,7 +161,7 @@ fn a_file_that_is_not_ours_is_set_aside_and_one_of_a_newer_version_is_left_alone
 fn the_log_has_its_size_from_the_first_day_and_keeps_it() {
     let dir = tempfile::tempdir().unwrap();
     let at = base(0);
-    let mut store = reopen(&dir, "boot", at).unwrap().store;
+    let store = reopen(&dir, "boot", at).unwrap().store;
     store.tidy().unwrap();
     let size = log_bytes(&store.path);
     assert!(size >= log_pages(LOG_FOR) * u64::from(PAGE_BYTES), "{size}");

@@ -10,7 +10,8 @@ use super::{News, Opened, Storage, Store, open};
 use crate::broker::journal::pace::Pace;
 use crate::broker::journal::{Batch, Urgency};
 use crate::broker::state::Promise;
-use crate::broker::{Inner, Phase};
+use crate::broker::Inner;
+use crate::broker::keeper::{Phase, lock};
 use crate::clock::boottime_us;
 use crate::queue::store::StoreError;
 
@@ -78,7 +79,7 @@ impl Worker {
         boot: String,
         report: Box<dyn Fn(News) + Send>,
     ) -> Self {
-        let limits = inner.limits;
+        let limits = *lock(&inner.limits);
         let now = boottime_us();
         Self {
             pace: Pace::new(storage.commit_within_us, storage.is_strict, now),

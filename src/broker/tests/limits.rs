@@ -44,7 +44,10 @@ async fn a_refused_connect_is_answered_where_the_version_has_words_for_it() {
         (&b"\x10\x0c\x00\x04MQTT\x03\x02\x00\x3c\x00\x00"[..], &b"\x20\x02\x00\x01"[..]),
         (b"\x10\x0c\x00\x04MQTT\x04\x00\x00\x3c\x00\x00", b"\x20\x02\x00\x02"),
         (b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x3c\x00\x00\x00", b"\x20\x03\x00\x84\x00"),
-        (b"\x10\x11\x00\x04MQTT\x05\x02\x00\x3c\x04\x15\x00\x01x\x00\x00", b"\x20\x03\x00\x8c\x00"),
+        (
+            b"\x10\x11\x00\x04MQTT\x05\x02\x00\x3c\x04\x15\x00\x01x\x00\x00",
+            b"\x20\x2e\x00\x8c\x2b\x1f\x00\x28enhanced authentication is not supported",
+        ),
         (b"\x10\x0c\x00\x04MQTT\x04\x03\x00\x3c\x00\x00", b""),
         (b"GET / HTTP/1.1\r\n\r\n", b""),
         (b"\xc0\x00", b""),
@@ -102,7 +105,10 @@ async fn keep_alive_is_enforced_also_while_messages_flow_to_the_client() {
             }
         };
         if version == Version::V5 {
-            assert_eq!(end, Some(Packet::Disconnect(Disconnect::new(Reason::KEEP_ALIVE))));
+            assert!(
+                matches!(&end, Some(Packet::Disconnect(end)) if end.reason == Reason::KEEP_ALIVE),
+                "{end:?}"
+            );
         }
         assert!((2900..4000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     }
@@ -271,14 +277,7 @@ async fn mutated_traffic_never_panics_and_leaves_a_broker_that_works() {
         ours.shutdown().await.unwrap();
         let (reader, writer) = tokio::io::split(theirs);
         // Not in a task of its own: its panic would be nobody's.
-        connection::run(
-            broker.clone(),
-            reader,
-            writer,
-            Remote::at(Ipv4Addr::LOCALHOST.into()),
-            CancellationToken::new(),
-        )
-        .await;
+        connection::run(broker.clone(), reader, writer, visit(&broker), CancellationToken::new()).await;
     }
     assert!(broker.stats().received > 1000, "{:?}", broker.stats());
     assert_eq!(broker.stats().clients, 0);

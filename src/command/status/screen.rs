@@ -288,7 +288,7 @@ mod tests {
             state: QueueState::Degraded,
             last_error: Some("database or disk is full".into()),
         };
-        let broker = Broker { clients: 1, subscriptions: 2, retained: 7, received: 0, sent: 99, dropped: 0, ..Broker::default() };
+        let broker = Broker { clients: 1, subscriptions: 2, retained: 7, sent: 99, ..Broker::default() };
         let status =
             Status { ports: vec![open, busy], queue, bridges: vec![cloud, spare], broker, ..status() };
         assert_snapshot!(render(&status), @r"

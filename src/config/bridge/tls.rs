@@ -28,7 +28,7 @@ pub struct Tls {
 }
 
 /// Our own certificate and its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The certificate, followed by those that vouch for it.
     pub certificate: PathBuf,

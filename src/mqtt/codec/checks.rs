@@ -1,5 +1,11 @@
 //! What the codec crate does not check.
 
+mod properties;
+mod reader;
+
+use properties::{Found, Place};
+use reader::Reader;
+
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::{Packet, Publish};
 use crate::topic;
@@ -19,6 +25,7 @@ const UNSUBACK: u8 = 11;
 const PINGREQ: u8 = 12;
 const PINGRESP: u8 = 13;
 const DISCONNECT: u8 = 14;
+const AUTH: u8 = 15;
 
 /// Bits of the flags of CONNECT (3.1.2.3).
 const CLEAN_START: u8 = 0b0000_0010;
@@ -30,6 +37,9 @@ const USERNAME: u8 = 0b1000_0000;
 /// Where the flags stand in the body of a CONNECT: after name and level.
 const CONNECT_FLAGS_AT: usize = 7;
 
+/// Where the keep-alive of a CONNECT ends.
+const CONNECT_KEEP_ALIVE_END: usize = CONNECT_FLAGS_AT + 3;
+
 /// The fixed header of a packet.
 pub(super) struct Header {
     first: u8,
@@ -37,6 +47,8 @@ pub(super) struct Header {
     pub(super) body: usize,
     /// Where the packet ends.
     pub(super) total: usize,
+    /// The length takes no more bytes than it needs.
+    is_shortest: bool,
 }
 
 impl Header {
@@ -48,7 +60,8 @@ impl Header {
             remaining |= usize::from(byte & 0x7F) << (7 * at);
             if byte & 0x80 == 0 {
                 let body = at + 2;
-                return Ok(Some(Self { first, body, total: body + remaining }));
+                let is_shortest = byte != 0 || at == 0;
+                return Ok(Some(Self { first, body, total: body + remaining, is_shortest }));
             }
         }
         if rest.len() < 4 { Ok(None) } else { Err(CodecError::Malformed("length")) }
@@ -64,6 +77,7 @@ impl Header {
         let wrong_way = match kind {
             CONNECT | SUBSCRIBE | UNSUBSCRIBE | PINGREQ => !to_server,
             CONNACK | SUBACK | UNSUBACK | PINGRESP => to_server,
+            0 => return Err(CodecError::Malformed("packet type")),
             _ => false,
         };
         if wrong_way {
@@ -102,10 +116,18 @@ pub(super) fn v3(header: &Header, body: &[u8]) -> Result<(), CodecError> {
             if flags & (USERNAME | PASSWORD) == PASSWORD {
                 return Err(CodecError::Malformed("a password without user name"));
             }
-            Ok(())
+            let mut reader = Reader::new(body, CONNECT_KEEP_ALIVE_END);
+            connect_payload(&mut reader, flags, |_| Ok(()))
         }
-        SUBSCRIBE => check_reserved_qos_bits(body.get(2..).unwrap_or(&[])),
+        SUBSCRIBE => subscriptions(Reader::new(body, 2), |options| {
+            if options & !0b11 == 0 {
+                Ok(())
+            } else {
+                Err(CodecError::Malformed("reserved bits beside the QoS"))
+            }
+        }),
         PINGREQ | PINGRESP | DISCONNECT => check_empty(body),
+        AUTH => Err(CodecError::Malformed("packet type")),
         _ => Ok(()),
     }
 }
@@ -124,42 +146,154 @@ pub(super) fn v3_ack_bytes(header: &Header, body: &[u8]) -> Option<usize> {
     (counts && body.len() > PACKET_ID_BYTES && body.len() < 128).then_some(PACKET_ID_BYTES)
 }
 
-/// Checks the body of a 5.0 packet. For a CONNECT, tells whether it asks for a clean start and sets
-/// that flag: the crate refuses an empty client id without it, which 3.1.3.1 allows.
-pub(super) fn v5(header: &Header, body: &mut [u8]) -> Result<bool, CodecError> {
-    match header.kind() {
-        CONNECT => {
-            let Some(flags) = body.get_mut(CONNECT_FLAGS_AT) else {
-                return Err(CodecError::Malformed("length"));
-            };
-            if *flags & WILL == 0 && *flags & WILL_QOS_AND_RETAIN != 0 {
-                return Err(CodecError::Malformed("will flags without a will"));
-            }
-            let clean_start = *flags & CLEAN_START != 0;
-            *flags |= CLEAN_START;
-            Ok(clean_start)
-        }
-        PINGREQ | PINGRESP => check_empty(body).map(|()| false),
-        _ => Ok(false),
+/// What a 5.0 CONNECT says that concerns the codec.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) clean_start: bool,
+    /// The client wants to be told in words why it is refused.
+    pub(super) wants_words: bool,
+    /// Bytes of the largest packet that it takes.
+    pub(super) maximum_packet_size: Option<u32>,
+}
+
+/// Checks the body of a 5.0 packet from a client, and makes it fit for the crate, which is stricter than
+/// the protocol in two places: an empty client id needs no clean start (3.1.3.1), and a message may
+/// expire after 0 seconds (3.3.2.3.3); that becomes 1. Of a CONNECT, tells what concerns the codec.
+pub(super) fn v5_from_client(header: &Header, body: &mut [u8]) -> Result<Option<Asked>, CodecError> {
+    if !header.is_shortest {
+        return Err(CodecError::Malformed("a length longer than need be"));
     }
+    if header.kind() == CONNECT {
+        let (asked, found) = connect_v5(body)?;
+        if let Some(flags) = body.get_mut(CONNECT_FLAGS_AT) {
+            *flags |= CLEAN_START;
+        }
+        lengthen_expiry(body, &found);
+        return Ok(Some(asked));
+    }
+    let found = properties_of(header, body)?;
+    lengthen_expiry(body, &found);
+    Ok(None)
+}
+
+/// Checks the body of a 5.0 packet from a server. Clouds are given more leeway than clients.
+pub(super) fn v5_from_server(header: &Header, body: &[u8]) -> Result<(), CodecError> {
+    if header.kind() == PINGRESP { check_empty(body) } else { Ok(()) }
+}
+
+fn connect_v5(body: &[u8]) -> Result<(Asked, Found), CodecError> {
+    let flags = body.get(CONNECT_FLAGS_AT).copied().ok_or(CodecError::Malformed("length"))?;
+    if flags & WILL == 0 && flags & WILL_QOS_AND_RETAIN != 0 {
+        return Err(CodecError::Malformed("will flags without a will"));
+    }
+    let mut reader = Reader::new(body, CONNECT_KEEP_ALIVE_END);
+    let found = properties::walk(&mut reader, Place::Connect)?;
+    let mut of_will = Found::default();
+    connect_payload(&mut reader, flags, |reader| {
+        of_will = properties::walk(reader, Place::Will)?;
+        Ok(())
+    })?;
+    let asked = Asked {
+        clean_start: flags & CLEAN_START != 0,
+        wants_words: !found.no_words,
+        maximum_packet_size: found.maximum_packet_size,
+    };
+    Ok((asked, of_will))
+}
+
+/// Reads the payload of a CONNECT (3.1.3): nothing else may stand in it than what the flags say.
+fn connect_payload(
+    reader: &mut Reader<'_>,
+    flags: u8,
+    will_properties: impl FnOnce(&mut Reader<'_>) -> Result<(), CodecError>,
+) -> Result<(), CodecError> {
+    reader.text()?;
+    if flags & WILL != 0 {
+        will_properties(reader)?;
+        reader.text()?;
+        reader.binary()?;
+    }
+    if flags & USERNAME != 0 {
+        reader.text()?;
+    }
+    if flags & PASSWORD != 0 {
+        reader.binary()?;
+    }
+    reader.expect_end()
+}
+
+/// Walks the properties of a 5.0 packet that is no CONNECT.
+fn properties_of(header: &Header, body: &[u8]) -> Result<Found, CodecError> {
+    match header.kind() {
+        PUBLISH => {
+            let mut reader = Reader::new(body, 0);
+            reader.text()?;
+            if header.first & 0b0110 != 0 {
+                reader.skip(2)?;
+            }
+            properties::walk(&mut reader, Place::Publish)
+        }
+        PUBACK | PUBREC | PUBREL | PUBCOMP => last_properties(body, 3, Place::Ack),
+        DISCONNECT => last_properties(body, 1, Place::Disconnect),
+        AUTH => last_properties(body, 1, Place::Auth),
+        SUBSCRIBE => {
+            let mut reader = Reader::new(body, 2);
+            let found = properties::walk(&mut reader, Place::Subscribe)?;
+            subscriptions(reader, subscription_options)?;
+            Ok(found)
+        }
+        UNSUBSCRIBE => properties::walk(&mut Reader::new(body, 2), Place::Unsubscribe),
+        PINGREQ => check_empty(body).map(|()| Found::default()),
+        _ => Ok(Found::default()),
+    }
+}
+
+/// Properties that may be left out and that end the packet.
+fn last_properties(body: &[u8], at: usize, place: Place) -> Result<Found, CodecError> {
+    if body.len() <= at {
+        return Ok(Found::default());
+    }
+    let mut reader = Reader::new(body, at);
+    let found = properties::walk(&mut reader, place)?;
+    reader.expect_end().map(|()| found)
+}
+
+fn lengthen_expiry(body: &mut [u8], found: &Found) {
+    const SECONDS: usize = 4;
+    let last = found.zero_expiry_at.and_then(|at| body.get_mut(at + SECONDS - 1));
+    if let Some(last) = last {
+        *last = 1;
+    }
+}
+
+/// Looks at the options of each filter of a SUBSCRIBE.
+fn subscriptions(
+    mut reader: Reader<'_>,
+    check: impl Fn(u8) -> Result<(), CodecError>,
+) -> Result<(), CodecError> {
+    while !reader.is_at_end() {
+        reader.text()?;
+        check(reader.u8()?)?;
+    }
+    Ok(())
+}
+
+/// The options of a 5.0 subscription (3.8.3.1).
+fn subscription_options(options: u8) -> Result<(), CodecError> {
+    if options & 0b1100_0000 != 0 {
+        return Err(CodecError::Malformed("reserved bits of the subscription options"));
+    }
+    if options & 0b11 == 0b11 {
+        return Err(CodecError::Protocol("a subscription with QoS 3"));
+    }
+    if options & 0b0011_0000 == 0b0011_0000 {
+        return Err(CodecError::Protocol("no such retain handling"));
+    }
+    Ok(())
 }
 
 fn check_empty(body: &[u8]) -> Result<(), CodecError> {
     if body.is_empty() { Ok(()) } else { Err(CodecError::Malformed("a body where none belongs")) }
-}
-
-/// The six upper bits of each requested QoS must be 0 (3.1.1, 3.8.3). Broken lengths are left to
-/// the crate.
-fn check_reserved_qos_bits(mut filters: &[u8]) -> Result<(), CodecError> {
-    while let [high, low, rest @ ..] = filters {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        match rest.get(length..) {
-            Some([qos, next @ ..]) if qos & !0b11 == 0 => filters = next,
-            Some([_, ..]) => return Err(CodecError::Malformed("reserved bits beside the QoS")),
-            _ => break,
-        }
-    }
-    Ok(())
 }
 
 /// Checks a decoded packet of either version.

@@ -1,0 +1,160 @@
+//! Many connections, silent and slow ones above all.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use serialgate::broker::{Limits, Listen};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::papers::Authority;
+use crate::site::{CONNACK, CONNECT, PATIENCE, Site, greet, rest, tcp, through, tls, websocket};
+
+/// One listener of each kind.
+async fn all_kinds(authority: &Authority, limits: Limits) -> Site {
+    let secure = Some(authority.server("a"));
+    Site::new(limits, &[(None, false), (secure.clone(), false), (None, true), (secure, true)]).await
+}
+
+/// A client gets in at every door.
+async fn all_doors_open(site: &Site, authority: &Authority) {
+    let config = authority.believer(None);
+    greet(&mut tcp(site.addresses[0]).await).await;
+    greet(&mut tls(site.addresses[1], &config).await.unwrap()).await;
+    let mut frames = websocket(tcp(site.addresses[2]).await, None).await.unwrap();
+    assert_eq!(through(&mut frames, CONNECT, 4).await, CONNACK);
+    let stream = tls(site.addresses[3], &config).await.unwrap();
+    let mut frames = websocket(stream, None).await.unwrap();
+    assert_eq!(through(&mut frames, CONNECT, 4).await, CONNACK);
+}
+
+#[tokio::test]
+async fn silent_sockets_hold_nobody_up_at_any_door() {
+    let authority = Authority::new("house");
+    let site = all_kinds(&authority, Limits::default()).await;
+    let mut silent = Vec::new();
+    for address in &site.addresses {
+        for _ in 0..20 {
+            silent.push(tcp(*address).await);
+        }
+    }
+    all_doors_open(&site, &authority).await;
+    // Each is closed in time, and counted.
+    let began = Instant::now();
+    for stream in &mut silent {
+        assert_eq!(rest(stream).await, b"");
+    }
+    assert!(began.elapsed() < PATIENCE);
+    site.refused(80).await;
+    all_doors_open(&site, &authority).await;
+}
+
+#[tokio::test]
+async fn one_byte_a_second_is_too_slow() {
+    let authority = Authority::new("house");
+    let site = all_kinds(&authority, Limits::default()).await;
+    let beginnings: [&[u8]; 4] = [
+        b"\x10\x80\x80\x01\x00\x04MQTT\x04\x02\x00\x00",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /mqtt HTTP/1.1\r\nHost: somewhere\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ];
+    let drip = |address: SocketAddr, bytes: &'static [u8]| async move {
+        let mut stream = tcp(address).await;
+        for byte in bytes.iter().cycle() {
+            if stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let dripping = site.addresses.iter().zip(beginnings).map(|(address, bytes)| drip(*address, bytes));
+    let dripping: Vec<_> = dripping.map(tokio::spawn).collect();
+    all_doors_open(&site, &authority).await;
+    for task in dripping {
+        timeout(PATIENCE, task).await.expect("it is cut").unwrap();
+    }
+    site.refused(4).await;
+}
+
+#[tokio::test]
+async fn more_silent_sockets_than_there_is_room_for_give_way() {
+    let limits = Limits { handshakes: 50, ..Limits::default() };
+    let site = Site::new(limits, &[(None, false)]).await;
+    let mut flood = Vec::new();
+    for _ in 0..600 {
+        flood.push(tcp(site.addresses[0]).await);
+        if flood.len().is_multiple_of(50) {
+            greet(&mut tcp(site.addresses[0]).await).await;
+        }
+    }
+    // The oldest gave way at once.
+    assert_eq!(rest(&mut flood[0]).await, b"");
+    site.until("given way", |broker| broker.stats().refused >= 550).await;
+}
+
+#[tokio::test]
+async fn many_clients_of_this_machine_are_welcome() {
+    let site = Site::new(Limits::default(), &[(None, false)]).await;
+    let mut clients = Vec::new();
+    for _ in 0..250 {
+        let mut client = tcp(site.addresses[0]).await;
+        greet(&mut client).await;
+        clients.push(client);
+    }
+    site.until("connected", |broker| broker.stats().clients == 250).await;
+    assert_eq!(site.broker.stats().refused, 0);
+}
+
+/// An address of this machine that is not loopback, if it has one.
+fn network_address() -> Option<IpAddr> {
+    // Nothing is sent: this only asks which address would be used (TEST-NET-1, RFC 5737).
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.254:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
+}
+
+#[tokio::test]
+async fn one_address_of_the_network_gets_no_more_than_its_share() {
+    let Some(address) = network_address() else {
+        // Without a network there is no such address. The rule itself is tested beside it.
+        return;
+    };
+    let bound = TcpListener::bind((address, 0)).await.unwrap();
+    let there = bound.local_addr().unwrap();
+    let site = Site::with(Limits::default(), vec![(there, Listen::from(bound))]);
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = tcp(there).await;
+        greet(&mut client).await;
+        clients.push(client);
+    }
+    for _ in 100..250 {
+        assert_eq!(rest(&mut TcpStream::connect(there).await.unwrap()).await, b"");
+    }
+    site.refused(150).await;
+    assert_eq!(site.broker.stats().clients, 100);
+    drop(clients.pop());
+    site.until("a place", |broker| broker.stats().clients == 99).await;
+    greet(&mut tcp(there).await).await;
+}
+
+#[tokio::test]
+async fn the_wildcard_of_ipv6_takes_clients_of_ipv4_as_well() {
+    let port = std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    let address = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+    let site = Site::with(Limits::default(), vec![(address, address.into())]);
+    for client in [SocketAddr::from(([127, 0, 0, 1], port)), format!("[::1]:{port}").parse().unwrap()] {
+        let connected = async {
+            loop {
+                if let Ok(stream) = TcpStream::connect(client).await {
+                    return stream;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        greet(&mut timeout(PATIENCE, connected).await.unwrap()).await;
+    }
+    assert_eq!(site.broker.stats().refused, 0);
+}
