@@ -4,7 +4,7 @@
 //!
 //! | `do` | with | answer |
 //! |---|---|---|
-//! | `connect` | `client` (a name), `version` (4 or 5), `host`, `port`, and any of `id`, `clean`, `keep_alive`, `username`, `password`, `will`, `transport` (`tcp`, `websockets`), `ca`, `certificate`, `key`, and over 5 `session_expiry`, `receive_maximum`, `maximum_packet_size`, `topic_alias_maximum` | `present`: whether the session was there; what CONNACK says |
+//! | `connect` | `client` (a name), `version` (4 or 5), `host`, `port`, and any of `id`, `clean`, `keep_alive`, `reconnect`, `username`, `password`, `will`, `transport` (`tcp`, `websockets`), `ca`, `certificate`, `key`, and over 5 `session_expiry`, `receive_maximum`, `maximum_packet_size`, `topic_alias_maximum` | `present`: whether the session was there; what CONNACK says |
 //! | `subscribe` | `filter`, `qos`, `no_local`, `retain_as_published`, `retain_handling`, `subscription_id` | `reasons` |
 //! | `unsubscribe` | `filter` | `reasons` |
 //! | `publish` | `topic`, `qos`, `retain`, one of `payload`, `hex`, `fill` (that many bytes), and over 5 `format`, `content_type`, `response_topic`, `correlation`, `expiry`, `alias`, `user` (pairs) | `reason`, if the library tells it |

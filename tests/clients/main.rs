@@ -7,11 +7,17 @@
 #[expect(dead_code, unused_imports, reason = "what the other tests need")]
 mod support;
 
+#[path = "../interop/certificates.rs"]
+mod certificates;
+
 mod agent;
+mod browser;
 mod churn;
 mod exchange;
 mod features;
+mod limits;
 mod mosquitto;
 mod refusals;
 mod sessions;
 mod site;
+mod transports;

@@ -10,6 +10,7 @@ use crate::support::{Gateway, PATIENCE, answers, free_port, wait_for};
 
 pub(crate) struct Site {
     pub(crate) gateway: Gateway,
+    /// A listener without TLS.
     pub(crate) port: u16,
     dir: TempDir,
 }
@@ -17,26 +18,40 @@ pub(crate) struct Site {
 impl Site {
     /// A broker without TLS, users or bridges.
     pub(crate) fn start() -> Self {
-        Self::with("")
+        Self::listening(|_| String::new())
     }
 
-    /// The same with more in its configuration.
+    /// With more listeners, and with whatever keys of the broker follow them. `more` makes them, in a
+    /// folder for its files.
+    pub(crate) fn listening(more: impl FnOnce(&Path) -> String) -> Self {
+        Self::build(more, "")
+    }
+
+    /// With more in its configuration.
     pub(crate) fn with(more: &str) -> Self {
+        Self::build(|_| String::new(), more)
+    }
+
+    fn build(listeners: impl FnOnce(&Path) -> String, more: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let port = free_port();
         let config = format!(
             "gateway: pi\nqueue: {{path: {dir}/queue.db}}\ncontrol: {{socket: {dir}/control.sock}}\n\
-             broker: {{listen: [{{address: \"127.0.0.1:{port}\"}}]}}\n{more}",
-            dir = dir.path().display()
+             broker:\n  listen:\n    - {{address: \"127.0.0.1:{port}\"}}\n{listeners}{more}",
+            dir = dir.path().display(),
+            listeners = listeners(dir.path()),
         );
         let gateway = Gateway::configured(dir.path(), &config);
-        let site = Self { gateway, port, dir };
+        let mut site = Self { gateway, port, dir };
         site.wait_up();
         site
     }
 
-    pub(crate) fn wait_up(&self) {
-        wait_for("the broker", PATIENCE, || answers(self.port));
+    pub(crate) fn wait_up(&mut self) {
+        wait_for("the broker", PATIENCE, || {
+            self.gateway.assert_runs();
+            answers(self.port)
+        });
     }
 
     pub(crate) fn folder(&self) -> &Path {

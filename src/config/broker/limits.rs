@@ -50,7 +50,8 @@ impl Default for Limits {
             subscriptions: 1000,
             packet_bytes: 1 << 20,
             queue_messages: 10_000,
-            queue_bytes: 4 * MIB,
+            // Room for `queue_messages` of some hundred bytes; each costs four hundred besides.
+            queue_bytes: 8 * MIB,
             all_queues_bytes: 32 * MIB,
             in_flight: 100,
             // Bursts of QoS 2 beyond it end the connection, and MQTT.js does not count.

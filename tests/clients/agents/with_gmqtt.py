@@ -7,7 +7,7 @@ import ssl
 import sys
 
 import gmqtt
-from gmqtt.mqtt.constants import MQTTv50, MQTTv311
+from gmqtt.mqtt.constants import UNLIMITED_RECONNECTS, MQTTv50, MQTTv311
 from gmqtt.mqtt.handler import MQTTConnectError
 from gmqtt.storage import PersistentStorage
 
@@ -75,6 +75,7 @@ class Client:
         self.stored = PersistentStorage()
         self.answers = {}
         self.connack = None
+        self.ended = asyncio.Event()
         will = None
         if "will" in order:
             ordered = order["will"]
@@ -92,8 +93,10 @@ class Client:
             persistent_storage=self.stored,
             **properties(OF_CONNECTIONS, order),
         )
-        self.mqtt.set_config({"reconnect_retries": 0})
-        self.mqtt.stop_reconnect()
+        if order.get("reconnect", False):
+            self.mqtt.set_config({"reconnect_retries": UNLIMITED_RECONNECTS, "reconnect_delay": 1})
+        else:
+            self.mqtt.stop_reconnect()
         self.mqtt.on_connect = self.connected
         self.mqtt.on_message = self.came
         self.mqtt.on_subscribe = lambda _c, mid, reasons, _p: self.answer(mid, reasons)
@@ -116,6 +119,7 @@ class Client:
         # Over 5.0 a DISCONNECT begins with the reason; one without content is the library's own word
         # for a closed connection.
         reason = packet[0] if isinstance(packet, bytes) and packet else None
+        self.ended.set()
         say(client=self.name, closed=str(exc or "closed"), reason=reason)
 
     def came(self, _client, topic, content, qos, found):
@@ -134,7 +138,14 @@ class Client:
         connecting = self.mqtt.connect(
             order["host"], order["port"], ssl=secure, keepalive=order.get("keep_alive", 60), version=self.version
         )
-        await asyncio.wait_for(connecting, PATIENCE)
+        # Where the connection ends before CONNACK, the library goes on waiting for it.
+        connected, ended = asyncio.ensure_future(connecting), asyncio.ensure_future(self.ended.wait())
+        await asyncio.wait({connected, ended}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not connected.done():
+            connected.cancel()
+            raise ConnectionError("closed before CONNACK")
+        connected.result()
         return self.connack
 
     async def subscribe(self, order):

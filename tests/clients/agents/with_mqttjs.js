@@ -86,7 +86,7 @@ function connect (order) {
     clientId: order.id ?? order.client,
     clean: order.clean ?? true,
     keepalive: order.keep_alive ?? 60,
-    reconnectPeriod: 0,
+    reconnectPeriod: order.reconnect ? 1000 : 0,
     connectTimeout: PATIENCE_MS,
     resubscribe: false,
     username: order.username,

@@ -62,6 +62,7 @@ class Client:
     def __init__(self, order):
         self.name = order["client"]
         self.is_v5 = order["version"] == 5
+        self.reconnects = order.get("reconnect", False)
         self.answers = {}
         self.answered = threading.Condition()
         options = {} if self.is_v5 else {"clean_session": order.get("clean", True)}
@@ -70,9 +71,10 @@ class Client:
             client_id=order.get("id", self.name),
             protocol=mqtt.MQTTv5 if self.is_v5 else mqtt.MQTTv311,
             transport=order.get("transport", "tcp"),
-            reconnect_on_failure=False,
+            reconnect_on_failure=self.reconnects,
             **options,
         )
+        self.mqtt.reconnect_delay_set(1, 1)
         self.mqtt.on_connect = lambda _c, _u, flags, reason, found: self.answer(
             "connack", (flags, reason, found)
         )
@@ -89,11 +91,14 @@ class Client:
 
     def wait(self, key):
         with self.answered:
-            if not self.answered.wait_for(lambda: key in self.answers, PATIENCE):
-                raise TimeoutError(f"no answer: {key}")
+            self.answered.wait_for(lambda: key in self.answers or "end" in self.answers, PATIENCE)
+            if key not in self.answers:
+                raise ConnectionError(self.answers.get("end", f"no answer: {key}"))
             return self.answers.pop(key)
 
     def disconnected(self, _client, _userdata, _flags, reason, _properties):
+        if not self.reconnects:
+            self.answer("end", str(reason))
         say(client=self.name, closed=str(reason), reason=reason.value)
 
     def came(self, _client, _userdata, found):
@@ -177,7 +182,7 @@ def main():
             result = getattr(clients[order["client"]], order["do"])(order)
             say(answer=order["order"], ok=result)
         except ConnectionRefusedError as error:
-            say(answer=order["order"], error=str(error), reason=error.errno)
+            say(answer=order["order"], error=error.strerror, reason=error.errno)
         except Exception as error:  # Whatever the library says is for the test to judge.
             say(answer=order["order"], error=f"{type(error).__name__}: {error}")
 
