@@ -63,8 +63,9 @@ impl Hold {
         while let Some(first) = self.waiting.pop_front() {
             let passed = match &first.publish {
                 None => Some(Passed::default()),
-                Some(publish) => give(publish)
-                    .filter(|passed| passed.reached > 0 || publish.retain || now >= self.until),
+                Some(publish) => {
+                    give(publish).filter(|passed| passed.reached > 0 || publish.retain || now >= self.until)
+                }
             };
             let Some(Passed { kept, .. }) = passed else {
                 self.waiting.push_front(first);

@@ -9,11 +9,11 @@
 //! more: the message was delivered and acknowledged, or dropped and counted.
 
 mod changes;
+#[cfg(test)]
+mod file;
 mod image;
 pub(super) mod pace;
 mod table;
-#[cfg(test)]
-mod file;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -132,8 +132,7 @@ impl State {
     pub(super) fn publish(&mut self, publish: Publish, origin: Origin, now: Instant) -> Published {
         self.next_message += 1;
         let is_ours = origin == Origin::Ours;
-        let message =
-            Arc::new(Message { id: self.next_message, is_ours, ..Message::new(publish, now) });
+        let message = Arc::new(Message { id: self.next_message, is_ours, ..Message::new(publish, now) });
         let awaits = !is_ours && message.qos > Qos::AtMostOnce && self.journal.is_on();
         let mut promise = if awaits { Maybe::Wanted } else { Maybe::Unwanted };
         if message.retain {

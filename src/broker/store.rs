@@ -105,12 +105,18 @@ impl Store {
         db.pragma_update(None, "cache_size", -CACHE_KIB)?;
         db.set_prepared_statement_cache_capacity(32);
         schema::prepare(&db)?;
-        let pages: u64 = db.pragma_query_value(None, "page_count", |row| unsigned(row, 0))?;
-        let fence = ((messages_bytes * 2 + ROWS_BYTES) / u64::from(PAGE_BYTES)).max(pages);
-        db.query_row(&format!("PRAGMA max_page_count = {fence}"), [], |_| Ok(()))?;
         let mut store = Self { db, path: path.to_owned(), last_us: i64::MIN };
+        store.allow(messages_bytes)?;
         store.begin_boot(boot, base)?;
         Ok(store)
+    }
+
+    /// Lets the file grow to what messages of so many bytes take, at most.
+    fn allow(&self, messages_bytes: u64) -> Result<(), StoreError> {
+        let pages: u64 = self.db.pragma_query_value(None, "page_count", |row| unsigned(row, 0))?;
+        let fence = ((messages_bytes * 2 + ROWS_BYTES) / u64::from(PAGE_BYTES)).max(pages);
+        self.db.query_row(&format!("PRAGMA max_page_count = {fence}"), [], |_| Ok(()))?;
+        Ok(())
     }
 
     /// Times of another boot are moved to this one: what passed before the file was last told of it has
@@ -128,9 +134,12 @@ impl Store {
         drop(known);
         if let Some((_, last)) = before.filter(|(uuid, _)| *uuid != boot) {
             let by = now - last;
-            for (table, column) in
-                [("session", "offline_us"), ("session", "ends_us"), ("message", "expires_us"), ("will", "due_us")]
-            {
+            for (table, column) in [
+                ("session", "offline_us"),
+                ("session", "ends_us"),
+                ("message", "expires_us"),
+                ("will", "due_us"),
+            ] {
                 tx.execute(&format!("UPDATE {table} SET {column} = {column} + ?1"), [by])?;
             }
         }

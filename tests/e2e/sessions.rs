@@ -87,10 +87,8 @@ fn a_thousand_retained_messages_survive_a_kill() {
     late.connect(local).subscribe("r/#", Qos::AtLeastOnce);
     late.go_on("all of them", |late| late.messages.len() == COUNT - 1);
     late.settle();
-    let mut expected: Vec<(String, String)> = (0..COUNT)
-        .filter(|n| *n != 7)
-        .map(|n| (format!("r/{n}"), n.to_string()))
-        .collect();
+    let mut expected: Vec<(String, String)> =
+        (0..COUNT).filter(|n| *n != 7).map(|n| (format!("r/{n}"), n.to_string())).collect();
     expected.sort();
     late.messages.sort();
     assert_eq!(late.messages, expected);
@@ -168,7 +166,18 @@ fn a_command_from_the_cloud_for_a_client_that_is_away_survives_a_kill() {
         lamp.connect(local).subscribe("cmd/lamp", level);
         lamp.drop_connection();
         let mut tell = std::process::Command::new("mosquitto_pub");
-        tell.args(["-h", "127.0.0.1", "-p", &cloud.port.to_string(), "-q", qos, "-t", "cmd/lamp", "-m", "on"]);
+        tell.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &cloud.port.to_string(),
+            "-q",
+            qos,
+            "-t",
+            "cmd/lamp",
+            "-m",
+            "on",
+        ]);
         let before = gateway.status().unwrap()["bridges"][0]["received"].as_u64();
         assert!(tell.status().unwrap().success());
         gateway.wait_status("the command", |status| status["bridges"][0]["received"].as_u64() > before);

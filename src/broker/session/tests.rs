@@ -52,7 +52,8 @@ fn apply(session: &mut Session, retained: &Retained, step: &Step, now: Instant) 
         Step::Enqueue { qos, bytes, expiry_s } => {
             let qos = Qos::from(qos);
             let message = message(bytes, qos, expiry_s, now);
-            let delivery = Delivery { message, position: 0, qos, retain: false, subscription_ids: Vec::new() };
+            let delivery =
+                Delivery { message, position: 0, qos, retain: false, subscription_ids: Vec::new() };
             session.enqueue(delivery, ROOM, now, &mut |_, _| ());
         }
         Step::Next => drop(session.next(retained, ROOM, Gate::OPEN, now, &mut |_, _| ())),

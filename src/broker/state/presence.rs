@@ -118,11 +118,8 @@ impl State {
         self.online += 1;
         self.keep_session(key, resumed.is_none(), now);
         self.note_will(&connect.client_id, connect.will.as_ref(), connect.session_expiry_s);
-        let will = will.map(|message| Bequest {
-            client_id: Arc::clone(&connect.client_id),
-            session: key,
-            message,
-        });
+        let will =
+            will.map(|message| Bequest { client_id: Arc::clone(&connect.client_id), session: key, message });
         Ok(Attached { place: Place { session: key, generation }, is_resumed: resumed.is_some(), will })
     }
 

@@ -86,10 +86,7 @@ impl State {
             let messages = image.deliveries.values().filter_map(|delivery| delivery.message);
             return self.journal.end_session(key, messages);
         }
-        let room = Room {
-            messages: self.limits.queue_messages,
-            bytes: self.limits.queue_bytes,
-        };
+        let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
         let losses = &mut self.losses;
         let session = Session::restore(image, messages, room, now, &mut |_, loss| losses.add(loss));
         for (text, subscription) in &session.filters {
@@ -148,4 +145,3 @@ impl State {
         image
     }
 }
-

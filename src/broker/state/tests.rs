@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::broker::journal::{Batch, DeliveryRow, Flight, Image};
-use crate::mqtt::packet::{Connect, Packet, Version, Will};
 use crate::flow::Kept;
+use crate::mqtt::packet::{Connect, Packet, Version, Will};
 use crate::mqtt::session::Arrival;
 
 const CLIENTS: [&str; 3] = ["a", "b", "c"];
@@ -18,18 +18,57 @@ const FILTERS: [&str; 4] = ["t", "t/#", "#", "$share/g/u"];
 
 #[derive(Clone, Debug)]
 pub(in crate::broker) enum Step {
-    Connect { client: usize, expiry_s: u32, clean: bool, will: Option<u32>, version: bool },
-    Leave { client: usize, drops_will: bool },
-    Subscribe { client: usize, filter: usize, qos: u8 },
-    Unsubscribe { client: usize, filter: usize },
+    Connect {
+        client: usize,
+        expiry_s: u32,
+        clean: bool,
+        will: Option<u32>,
+        version: bool,
+    },
+    Leave {
+        client: usize,
+        drops_will: bool,
+    },
+    Subscribe {
+        client: usize,
+        filter: usize,
+        qos: u8,
+    },
+    Unsubscribe {
+        client: usize,
+        filter: usize,
+    },
     /// From a client, a bridge (3), or ourselves (4).
-    Publish { from: usize, topic: usize, qos: u8, retain: bool, empty: bool },
-    Release { client: usize, id: u16 },
-    Next { client: usize },
-    PubAck { client: usize, id: u16 },
-    PubRec { client: usize, id: u16, ok: bool },
-    PubComp { client: usize, id: u16 },
-    GiveWay { client: usize },
+    Publish {
+        from: usize,
+        topic: usize,
+        qos: u8,
+        retain: bool,
+        empty: bool,
+    },
+    Release {
+        client: usize,
+        id: u16,
+    },
+    Next {
+        client: usize,
+    },
+    PubAck {
+        client: usize,
+        id: u16,
+    },
+    PubRec {
+        client: usize,
+        id: u16,
+        ok: bool,
+    },
+    PubComp {
+        client: usize,
+        id: u16,
+    },
+    GiveWay {
+        client: usize,
+    },
     Commit,
     /// A batch is taken, and more happens before it is on disk.
     Begin,
@@ -76,10 +115,13 @@ pub(in crate::broker) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..120)
 }
 
+/// Told of a commit, and of what the file is to be after it.
+type Disk = Box<dyn FnMut(&Batch<Promise>, &Image)>;
+
 /// A broker, and its file.
 pub(in crate::broker) struct World {
     /// Told of each commit, and of what the file is to be after it.
-    pub(in crate::broker) disk: Option<Box<dyn FnMut(&Batch<Promise>, &Image)>>,
+    pub(in crate::broker) disk: Option<Disk>,
     state: State,
     file: Image,
     places: [Option<Place>; 3],
@@ -161,7 +203,7 @@ impl World {
                 }
             }
             Step::Next { client } => self.hear(client),
-            Step::PubAck { client, id } => self.with(client, id, |session, id| session.puback(id)),
+            Step::PubAck { client, id } => self.with(client, id, Session::puback),
             Step::PubRec { client, id, ok } => {
                 let (Some(place), Some(id)) = (self.places[client], PacketId::new(id)) else { return };
                 let reason = if ok { Reason::SUCCESS } else { Reason::QUOTA };
@@ -170,7 +212,7 @@ impl World {
                     self.may_say_rel(place, id);
                 }
             }
-            Step::PubComp { client, id } => self.with(client, id, |session, id| session.pubcomp(id)),
+            Step::PubComp { client, id } => self.with(client, id, Session::pubcomp),
             Step::GiveWay { client } => self.with(client, 1, |session, _| drop(session.give_way())),
             Step::Commit | Step::Begin | Step::Fail | Step::Recover | Step::Crash => self.disk(step),
         }
@@ -260,10 +302,8 @@ impl World {
                 let id = publish.id.unwrap();
                 let knows = |flight| matches!(flight, Flight::Sent { id: known, .. } if known == id);
                 // Unless it was given up meanwhile.
-                let is_there = self.image().sessions[&place.session]
-                    .deliveries
-                    .values()
-                    .any(|row| knows(row.flight));
+                let is_there =
+                    self.image().sessions[&place.session].deliveries.values().any(|row| knows(row.flight));
                 assert!(!is_there || session.deliveries.values().any(|row| knows(row.flight)), "{id} sent");
             }
             Some(Outbound::Release(id)) => self.may_say_rel(place, id),
@@ -312,7 +352,7 @@ impl World {
                     self.disk(&Step::Begin);
                 }
                 let (batch, image) = self.under_way.take().unwrap();
-                self.committed(batch, image);
+                self.committed(batch, &image);
             }
             Step::Fail if !self.is_lost => {
                 self.disk(&Step::Begin);
@@ -324,19 +364,19 @@ impl World {
                 self.is_lost = false;
                 let image = self.image();
                 let batch = self.state.take_whole(self.now);
-                self.committed(batch, image);
+                self.committed(batch, &image);
             }
             Step::Crash => self.start(),
             _ => {}
         }
     }
 
-    fn committed(&mut self, batch: Batch<Promise>, expected: Image) {
+    fn committed(&mut self, batch: Batch<Promise>, expected: &Image) {
         self.file.apply(&batch);
         self.file.sessions.values_mut().for_each(|session| {
             session.incoming.values_mut().for_each(|is_forwarded| *is_forwarded = false);
         });
-        assert_eq!(self.file, expected, "the file is what the memory was");
+        assert_eq!(self.file, *expected, "the file is what the memory was");
         if let Some(disk) = &mut self.disk {
             disk(&batch, &self.file);
         }
@@ -394,7 +434,7 @@ proptest! {
         let mut after = world.image();
         for (key, session) in &mut after.sessions {
             let online = before.sessions[key].row.offline;
-            session.row.offline = online.map_or(None, |_| session.row.offline);
+            session.row.offline = online.and(session.row.offline);
         }
         prop_assert_eq!(after, before);
     }

@@ -67,9 +67,12 @@ impl State {
     }
 
     pub(super) fn adopt_will(&mut self, client_id: Arc<str>, row: WillRow, now: Instant) {
-        if self.by_client.get(&client_id).and_then(|key| self.sessions.get(key)).is_some_and(|entry| {
-            matches!(entry.presence, Presence::Online { .. })
-        }) {
+        if self
+            .by_client
+            .get(&client_id)
+            .and_then(|key| self.sessions.get(key))
+            .is_some_and(|entry| matches!(entry.presence, Presence::Online { .. }))
+        {
             // It is back already.
             return;
         }

@@ -45,38 +45,7 @@ fn read(db: &Connection, base: Base) -> rusqlite::Result<Image> {
         image.sessions.insert(SessionKey(unsigned(row, 0)?), SessionImage::new(session));
         Ok(())
     })?;
-    let sessions = &mut image.sessions;
-    each(db, "SELECT session, filter, options, id FROM subscription", |row| {
-        let options: i64 = row.get(2)?;
-        let subscription = Subscription {
-            qos: qos(options),
-            no_local: flag(options, 2),
-            retain_as_published: flag(options, 3),
-            id: row.get(3)?,
-        };
-        let filter = row.get(1)?;
-        Ok(of(sessions, row)?.into_iter().for_each(|session| {
-            session.subscriptions.insert(Arc::clone(&filter), subscription);
-        }))
-    })?;
-    each(db, "SELECT session, filter FROM replay", |row| {
-        let filter: Arc<str> = row.get(1)?;
-        Ok(of(sessions, row)?.into_iter().for_each(|session| {
-            session.replays.insert(Arc::clone(&filter));
-        }))
-    })?;
-    each(db, "SELECT session, position, message, flags, ids, packet_id, sent FROM delivery", |row| {
-        let (position, delivery) = (unsigned(row, 1)?, delivery(row)?);
-        Ok(of(sessions, row)?.into_iter().for_each(|session| {
-            session.deliveries.insert(position, delivery.clone());
-        }))
-    })?;
-    each(db, "SELECT session, packet_id, forwarded FROM incoming", |row| {
-        let (id, is_forwarded): (u16, bool) = (row.get(1)?, row.get(2)?);
-        Ok(of(sessions, row)?.into_iter().for_each(|session| {
-            session.incoming.extend(PacketId::new(id).map(|id| (id, is_forwarded)));
-        }))
-    })?;
+    read_parts(db, &mut image.sessions)?;
     each(db, "SELECT topic, message FROM retained", |row| {
         image.retained.insert(row.get(0)?, unsigned(row, 1)?);
         Ok(())
@@ -96,6 +65,46 @@ fn read(db: &Connection, base: Base) -> rusqlite::Result<Image> {
         Ok(())
     })?;
     Ok(image)
+}
+
+/// What belongs to sessions.
+fn read_parts(db: &Connection, sessions: &mut BTreeMap<SessionKey, SessionImage>) -> rusqlite::Result<()> {
+    each(db, "SELECT session, filter, options, id FROM subscription", |row| {
+        let options: i64 = row.get(2)?;
+        let subscription = Subscription {
+            qos: qos(options),
+            no_local: flag(options, 2),
+            retain_as_published: flag(options, 3),
+            id: row.get(3)?,
+        };
+        let filter = row.get(1)?;
+        if let Some(session) = of(sessions, row)? {
+            session.subscriptions.insert(filter, subscription);
+        }
+        Ok(())
+    })?;
+    each(db, "SELECT session, filter FROM replay", |row| {
+        let filter: Arc<str> = row.get(1)?;
+        if let Some(session) = of(sessions, row)? {
+            session.replays.insert(filter);
+        }
+        Ok(())
+    })?;
+    each(db, "SELECT session, position, message, flags, ids, packet_id, sent FROM delivery", |row| {
+        let (position, delivery) = (unsigned(row, 1)?, delivery(row)?);
+        if let Some(session) = of(sessions, row)? {
+            session.deliveries.insert(position, delivery);
+        }
+        Ok(())
+    })?;
+    each(db, "SELECT session, packet_id, forwarded FROM incoming", |row| {
+        let (id, is_forwarded): (u16, bool) = (row.get(1)?, row.get(2)?);
+        if let Some(session) = of(sessions, row)? {
+            session.incoming.extend(PacketId::new(id).map(|id| (id, is_forwarded)));
+        }
+        Ok(())
+    })?;
+    Ok(())
 }
 
 fn each(

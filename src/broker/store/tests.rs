@@ -34,7 +34,10 @@ fn reopen(dir: &TempDir, boot: &str, at: Base) -> Result<Opened, StoreError> {
 
 /// Whether a bridge wants a message of QoS 2 is not what the model knows.
 fn without_bridges(mut image: Image) -> Image {
-    image.sessions.values_mut().for_each(|session| session.incoming.values_mut().for_each(|half| *half = false));
+    image
+        .sessions
+        .values_mut()
+        .for_each(|session| session.incoming.values_mut().for_each(|half| *half = false));
     image
 }
 
@@ -130,8 +133,11 @@ fn what_was_written_is_there_after_the_daemon_and_in_another_boot() {
     assert_eq!(opened.image.messages[&1].expires, Some(after.instant((1 + 17) * MINUTE_US)));
     assert_eq!(opened.image.messages[&2], expected.messages[&2]);
     drop(opened);
-    assert_eq!(reopen(&dir, "two", after).unwrap().image.sessions[&SessionKey(3)].row.offline.unwrap().ends,
-        Some(after.instant((1 + 7) * MINUTE_US)), "counted once");
+    assert_eq!(
+        reopen(&dir, "two", after).unwrap().image.sessions[&SessionKey(3)].row.offline.unwrap().ends,
+        Some(after.instant((1 + 7) * MINUTE_US)),
+        "counted once"
+    );
 }
 
 #[test]

@@ -38,7 +38,8 @@ impl Base {
     /// That moment, for the memory. What lies before all that the clock can tell is now.
     pub(super) fn instant(self, us: i64) -> Instant {
         let span = Duration::from_micros(us.abs_diff(self.boot_us));
-        let at = if us >= self.boot_us { self.instant.checked_add(span) } else { self.instant.checked_sub(span) };
+        let at =
+            if us >= self.boot_us { self.instant.checked_add(span) } else { self.instant.checked_sub(span) };
         at.unwrap_or(self.instant)
     }
 }

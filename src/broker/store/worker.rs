@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::value::Base;
 use super::{News, Opened, Storage, Store, open};
+use crate::broker::Inner;
 use crate::broker::journal::pace::Pace;
 use crate::broker::journal::{Batch, Urgency};
-use crate::broker::state::Promise;
-use crate::broker::Inner;
 use crate::broker::keeper::{Phase, lock};
+use crate::broker::state::Promise;
 use crate::clock::boottime_us;
 use crate::queue::store::StoreError;
 
@@ -79,11 +79,10 @@ impl Worker {
         boot: String,
         report: Box<dyn Fn(News) + Send>,
     ) -> Self {
-        let limits = *lock(&inner.limits);
         let now = boottime_us();
         Self {
             pace: Pace::new(storage.commit_within_us, storage.is_strict, now),
-            messages_bytes: (limits.all_queues_bytes + limits.retained_bytes) as u64,
+            messages_bytes: room_for(&inner),
             inner,
             storage,
             boot,
@@ -140,6 +139,7 @@ impl Worker {
 
     fn commit(&mut self) {
         self.since = None;
+        self.allow();
         let (batch, base) = {
             let mut state = self.inner.raw();
             (state.take_batch(), now())
@@ -147,12 +147,23 @@ impl Worker {
         self.write(batch, base);
     }
 
+    /// A reload may have changed how much there can be.
+    fn allow(&mut self) {
+        let bytes = room_for(&self.inner);
+        if let Disk::Well(store) = &self.disk
+            && bytes != self.messages_bytes
+            && store.allow(bytes).is_ok()
+        {
+            self.messages_bytes = bytes;
+        }
+    }
+
     /// Writes a batch. Whether it is on disk.
     fn write(&mut self, batch: Batch<Promise>, base: Base) -> bool {
         let store = match &mut self.disk {
             Disk::Well(store) | Disk::Refuses { store: Some(store), .. } => store,
             Disk::Refuses { store: None, .. } => {
-                self.refused(Some(batch), StoreError::Disk("the file is not open".into()));
+                self.refused(Some(batch), &StoreError::Disk("the file is not open".into()));
                 return false;
             }
         };
@@ -165,14 +176,14 @@ impl Worker {
                 true
             }
             Err(error) => {
-                self.refused(Some(batch), error);
+                self.refused(Some(batch), &error);
                 false
             }
         }
     }
 
     /// The disk did not take something, or did not let us open the file.
-    fn refused(&mut self, batch: Option<Batch<Promise>>, error: StoreError) {
+    fn refused(&mut self, batch: Option<Batch<Promise>>, error: &StoreError) {
         let is_damaged = matches!(error, StoreError::Damaged(_));
         let text = error.to_string();
         self.inner.raw().not_committed(batch, text.clone());
@@ -191,7 +202,9 @@ impl Worker {
             Disk::Well(_) => {
                 tracing::error!(error = %text, "disk refuses: what local clients send stays in memory until it takes it");
                 (self.report)(News::Degraded(text));
-                let Disk::Well(store) = std::mem::replace(&mut self.disk, Disk::refuses(None, now)) else { return };
+                let Disk::Well(store) = std::mem::replace(&mut self.disk, Disk::refuses(None, now)) else {
+                    return;
+                };
                 // A damaged one is opened anew, which sets it aside: all that it had is in memory.
                 let store = (!is_damaged).then_some(store);
                 self.disk = Disk::refuses(store, if is_damaged { now } else { now + TRY_AGAIN_US.0 });
@@ -203,14 +216,14 @@ impl Worker {
         let base = now();
         if let Disk::Refuses { store: Some(store), .. } = &mut self.disk {
             if let Err(error) = store.note_time(base) {
-                return self.refused(None, error.looked_into(&self.storage.path));
+                return self.refused(None, &error.looked_into(&self.storage.path));
             }
         } else {
             let is_first = !self.is_read;
             match open(&self.storage, &self.boot, self.messages_bytes, base) {
                 Ok(opened) => self.opened(opened),
-                Err(error) if is_first => return self.not_opened(error),
-                Err(error) => return self.refused(None, error),
+                Err(error) if is_first => return self.not_opened(&error),
+                Err(error) => return self.refused(None, &error),
             }
         }
         if self.inner.raw().follows_file() {
@@ -240,7 +253,11 @@ impl Worker {
     fn opened(&mut self, opened: Opened) {
         let Opened { store, image, damage } = opened;
         if let Some((path, reason)) = damage {
-            tracing::error!(reason, aside = path, "the local broker's file is damaged: set aside, beginning a new one");
+            tracing::error!(
+                reason,
+                aside = path,
+                "the local broker's file is damaged: set aside, beginning a new one"
+            );
             self.inner.raw().count_set_aside();
             (self.report)(News::SetAside { path, reason });
         }
@@ -261,7 +278,7 @@ impl Worker {
     }
 
     /// The file could not be opened the first time, or the next ones after that.
-    fn not_opened(&mut self, error: StoreError) {
+    fn not_opened(&mut self, error: &StoreError) {
         if matches!(&self.disk, Disk::Refuses { pause, .. } if *pause == TRY_AGAIN_US.0) {
             tracing::error!(
                 %error,
@@ -296,7 +313,9 @@ impl Worker {
             // To lose this costs nothing but that some sessions last longer.
             let _ = store.note_time(now());
         } else {
-            tracing::error!("the disk did not take what was in memory: sessions and retained messages are as old as the file");
+            tracing::error!(
+                "the disk did not take what was in memory: sessions and retained messages are as old as the file"
+            );
         }
     }
 }
@@ -306,6 +325,12 @@ impl Disk {
         let since = boottime_us();
         Self::Refuses { store, since, again, pause: TRY_AGAIN_US.0, is_given_up: false }
     }
+}
+
+/// What messages may take, in bytes.
+fn room_for(inner: &Inner) -> u64 {
+    let limits = *lock(&inner.limits);
+    (limits.all_queues_bytes + limits.retained_bytes) as u64
 }
 
 /// Now, on both clocks. The thread has no runtime, so no test stops its clock.

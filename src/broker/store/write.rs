@@ -84,13 +84,19 @@ impl Writer<'_> {
         for (filter, subscription) in parts.subscriptions.iter() {
             match subscription {
                 Some(subscription) => self.subscription(key, filter, *subscription)?,
-                None => self.delete_of("DELETE FROM subscription WHERE session = ?1 AND filter = ?2", key, &**filter)?,
+                None => self.delete_of(
+                    "DELETE FROM subscription WHERE session = ?1 AND filter = ?2",
+                    key,
+                    &**filter,
+                )?,
             }
         }
         for (filter, replay) in parts.replays.iter() {
             match replay {
                 Some(()) => self.replay(key, filter)?,
-                None => self.delete_of("DELETE FROM replay WHERE session = ?1 AND filter = ?2", key, &**filter)?,
+                None => {
+                    self.delete_of("DELETE FROM replay WHERE session = ?1 AND filter = ?2", key, &**filter)?;
+                }
             }
         }
         for (position, delivery) in parts.deliveries.iter() {
@@ -98,13 +104,21 @@ impl Writer<'_> {
             match delivery {
                 Some(DeliveryChange::Whole(row, _)) => self.delivery(key, position, row)?,
                 Some(DeliveryChange::Moved(flight)) => self.moved(key, position, *flight)?,
-                None => self.delete_of("DELETE FROM delivery WHERE session = ?1 AND position = ?2", key, position)?,
+                None => self.delete_of(
+                    "DELETE FROM delivery WHERE session = ?1 AND position = ?2",
+                    key,
+                    position,
+                )?,
             }
         }
         for (id, incoming) in parts.incoming.iter() {
             match incoming {
                 Some((is_forwarded, _)) => self.incoming(key, *id, *is_forwarded)?,
-                None => self.delete_of("DELETE FROM incoming WHERE session = ?1 AND packet_id = ?2", key, id.get())?,
+                None => self.delete_of(
+                    "DELETE FROM incoming WHERE session = ?1 AND packet_id = ?2",
+                    key,
+                    id.get(),
+                )?,
             }
         }
         Ok(())
@@ -130,7 +144,10 @@ impl Writer<'_> {
     fn subscription(&self, key: i64, filter: &str, subscription: Subscription) -> Done {
         let Subscription { qos, no_local, retain_as_published, id } = subscription;
         let options = flags(qos, no_local) | i64::from(retain_as_published) << 3;
-        self.put("INSERT OR REPLACE INTO subscription VALUES(?1, ?2, ?3, ?4)", params![key, filter, options, id])
+        self.put(
+            "INSERT OR REPLACE INTO subscription VALUES(?1, ?2, ?3, ?4)",
+            params![key, filter, options, id],
+        )
     }
 
     fn replay(&self, key: i64, filter: &str) -> Done {

@@ -186,11 +186,8 @@ impl Raw {
             retain_as_published: false,
             retain_handling: RetainHandling::AtSubscribe,
         };
-        let packet = Packet::Subscribe(Subscribe {
-            id: PacketId::MAX,
-            filters: vec![filter],
-            subscription_id: None,
-        });
+        let packet =
+            Packet::Subscribe(Subscribe { id: PacketId::MAX, filters: vec![filter], subscription_id: None });
         let before = self.subscribed;
         self.say(&packet).unwrap();
         self.go_on("SUBACK", |raw| raw.subscribed > before);
@@ -247,8 +244,7 @@ impl Raw {
                 self.received.remove(&ack.id.get());
                 self.say(&Packet::PubComp(Ack::ok(ack.id)))?;
             }
-            Packet::PubAck(ack) => self.over(ack.id.get()),
-            Packet::PubComp(ack) => self.over(ack.id.get()),
+            Packet::PubAck(ack) | Packet::PubComp(ack) => self.over(ack.id.get()),
             Packet::PubRec(ack) => {
                 assert!(!ack.reason.is_failure(), "{ack:?}");
                 if let Some(sent) = self.sent.get_mut(&ack.id.get()) {
