@@ -120,6 +120,7 @@ const LAYERS: &[(&str, Layer)] = &[
 const PLAIN_DATA: &[&str] = &[
     "clock::Offset",
     "clock::Wall",
+    "flow::Passed",
     "queue::Full",
     "queue::Resume",
     "queue::Safe",

@@ -11,20 +11,20 @@ use crate::mqtt::packet::PacketId;
 
 /// Changes of everything that is kept.
 #[derive(Debug)]
-pub(in crate::broker) struct Changes<P> {
+pub(crate) struct Changes<P> {
     /// By session.
-    pub(in crate::broker) sessions: BTreeMap<SessionKey, SessionChange<P>>,
+    pub(crate) sessions: BTreeMap<SessionKey, SessionChange<P>>,
     /// The messages that rows refer to.
-    pub(in crate::broker) messages: Table<u64, Arc<Message>>,
+    pub(crate) messages: Table<u64, Arc<Message>>,
     /// By topic: which message is retained.
-    pub(in crate::broker) retained: Table<Arc<str>, (u64, Option<P>)>,
+    pub(crate) retained: Table<Arc<str>, (u64, Option<P>)>,
     /// By client id.
-    pub(in crate::broker) wills: Table<Arc<str>, WillRow>,
+    pub(crate) wills: Table<Arc<str>, WillRow>,
 }
 
 /// Changes of one session.
 #[derive(Debug)]
-pub(in crate::broker) enum SessionChange<P> {
+pub(crate) enum SessionChange<P> {
     /// It ended, and all that belonged to it.
     Ended,
     /// Parts of it changed.
@@ -33,23 +33,23 @@ pub(in crate::broker) enum SessionChange<P> {
 
 /// Parts of a session that changed.
 #[derive(Debug)]
-pub(in crate::broker) struct Parts<P> {
+pub(crate) struct Parts<P> {
     pub(super) is_new: bool,
     /// The session itself.
-    pub(in crate::broker) row: Option<SessionRow>,
+    pub(crate) row: Option<SessionRow>,
     /// By filter.
-    pub(in crate::broker) subscriptions: Table<Arc<str>, Subscription>,
+    pub(crate) subscriptions: Table<Arc<str>, Subscription>,
     /// Subscriptions that still get retained messages, by filter.
-    pub(in crate::broker) replays: Table<Arc<str>, ()>,
+    pub(crate) replays: Table<Arc<str>, ()>,
     /// Messages for the client, by position.
-    pub(in crate::broker) deliveries: Table<u64, DeliveryChange<P>>,
+    pub(crate) deliveries: Table<u64, DeliveryChange<P>>,
     /// Messages of the client that it has not released: whether a bridge wants it.
-    pub(in crate::broker) incoming: Table<PacketId, (bool, Option<P>)>,
+    pub(crate) incoming: Table<PacketId, (bool, Option<P>)>,
 }
 
 /// What a delivery becomes.
 #[derive(Debug)]
-pub(in crate::broker) enum DeliveryChange<P> {
+pub(crate) enum DeliveryChange<P> {
     /// This.
     Whole(DeliveryRow, Option<P>),
     /// What it is, but for how far it got.
@@ -58,18 +58,18 @@ pub(in crate::broker) enum DeliveryChange<P> {
 
 /// What one transaction makes of the file.
 #[derive(Debug)]
-pub(in crate::broker) struct Batch<P> {
+pub(crate) struct Batch<P> {
     /// Rises by one with each.
-    pub(in crate::broker) number: u64,
+    pub(crate) number: u64,
     /// What is to be written.
-    pub(in crate::broker) work: Work<P>,
+    pub(crate) work: Work<P>,
     /// Promises that depend on this one for other reasons.
     pub(super) owed: Vec<P>,
 }
 
 /// The content of a batch.
 #[derive(Debug)]
-pub(in crate::broker) enum Work<P> {
+pub(crate) enum Work<P> {
     /// Changes to what the file has.
     Changes(Changes<P>),
     /// Everything, in place of what the file has.
@@ -102,7 +102,7 @@ impl<P> Default for Parts<P> {
 
 impl<P> Changes<P> {
     /// Whether there is nothing to write.
-    pub(in crate::broker) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sessions.is_empty()
             && self.messages.is_empty()
             && self.retained.is_empty()

@@ -5,7 +5,7 @@ use super::{Batch, DeliveryChange, Image, Parts, SessionChange, SessionImage, Wo
 
 impl Image {
     /// Makes of it what the batch says.
-    pub(in crate::broker) fn apply<P>(&mut self, batch: &Batch<P>) {
+    pub(crate) fn apply<P>(&mut self, batch: &Batch<P>) {
         let changes = match &batch.work {
             Work::Whole(image) => return self.clone_from(image),
             Work::Changes(changes) => changes,
@@ -76,7 +76,7 @@ fn set<K: Ord, V>(rows: &mut std::collections::BTreeMap<K, V>, key: K, value: Op
 
 impl<P> Batch<P> {
     /// One that writes everything.
-    pub(in crate::broker) fn whole(image: Image) -> Self {
+    pub(crate) fn whole(image: Image) -> Self {
         Self { number: 1, work: Work::Whole(Box::new(image)), owed: Vec::new() }
     }
 }

@@ -13,7 +13,7 @@ const ALLOWANCE: i64 = 10_000;
 
 /// How soon changes are committed.
 #[derive(Debug)]
-pub(in crate::broker) struct Pace {
+pub(crate) struct Pace {
     /// Nobody waits for longer than this.
     within_us: i64,
     /// The allowance never ends.
@@ -26,12 +26,12 @@ pub(in crate::broker) struct Pace {
 
 impl Pace {
     /// A full allowance at `now`.
-    pub(in crate::broker) fn new(within_us: i64, is_unlimited: bool, now: i64) -> Self {
+    pub(crate) fn new(within_us: i64, is_unlimited: bool, now: i64) -> Self {
         Self { within_us, is_unlimited, left_us: within_us * ALLOWANCE, at: now }
     }
 
     /// When changes are to be committed that are there since `since`; `None` while there are none.
-    pub(in crate::broker) fn due(&self, urgency: Urgency, since: i64, now: i64) -> Option<i64> {
+    pub(crate) fn due(&self, urgency: Urgency, since: i64, now: i64) -> Option<i64> {
         let gathered = since + GATHER_US.min(self.within_us);
         match urgency {
             Urgency::None => None,
@@ -44,7 +44,7 @@ impl Pace {
     }
 
     /// A commit was made.
-    pub(in crate::broker) fn spend(&mut self, now: i64) {
+    pub(crate) fn spend(&mut self, now: i64) {
         self.left_us = (self.left(now) - self.within_us).max(0);
         self.at = now;
     }

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 /// What becomes of one row.
 #[derive(Debug)]
-pub(in crate::broker) enum Slot<V> {
+pub(crate) enum Slot<V> {
     /// It has this content. `is_new`: the file does not have the row in any form.
     Put { value: V, is_new: bool },
     /// It goes.
@@ -14,7 +14,7 @@ pub(in crate::broker) enum Slot<V> {
 
 /// Changes to the rows of one table. The newest of each key counts.
 #[derive(Debug)]
-pub(in crate::broker) struct Table<K, V>(BTreeMap<K, Slot<V>>);
+pub(crate) struct Table<K, V>(BTreeMap<K, Slot<V>>);
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
@@ -59,7 +59,7 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     /// All changes, in the order of their keys: the content, or `None` for a row that goes.
-    pub(in crate::broker) fn iter(&self) -> impl Iterator<Item = (&K, Option<&V>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, Option<&V>)> {
         self.0.iter().map(|(key, slot)| match slot {
             Slot::Put { value, .. } => (key, Some(value)),
             Slot::Deleted => (key, None),

@@ -14,7 +14,7 @@ use crate::mqtt::packet::{PacketId, Qos};
 
 /// A session's part in what is kept. Does nothing for a session that is not.
 #[derive(Debug, Default)]
-pub(in crate::broker) struct Keeping {
+pub(crate) struct Keeping {
     is_on: bool,
     changes: Vec<Change>,
     flights: HashMap<PacketId, InFlight>,
@@ -41,32 +41,32 @@ struct Held {
 
 impl Keeping {
     /// Whether the session is kept.
-    pub(in crate::broker) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.is_on
     }
 
     /// It is, or not any more.
-    pub(in crate::broker) fn set(&mut self, is_on: bool) {
+    pub(crate) fn set(&mut self, is_on: bool) {
         self.is_on = is_on;
     }
 
     /// What happened since the last call.
-    pub(in crate::broker) fn take_changes(&mut self) -> Vec<Change> {
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
 
     /// The batch that something waits for.
-    pub(in crate::broker) fn waits_for(&self) -> Option<u64> {
+    pub(crate) fn waits_for(&self) -> Option<u64> {
         self.held.back().map(|_| self.after)
     }
 
     /// How much is held back.
-    pub(in crate::broker) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.len()
     }
 
     /// Every message under way: its place, and the so-manieth that was sent.
-    pub(in crate::broker) fn in_flight(&self) -> impl Iterator<Item = (PacketId, u64, u64)> {
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = (PacketId, u64, u64)> {
         self.flights.iter().map(|(id, flight)| (*id, flight.position, flight.order))
     }
 
@@ -138,7 +138,7 @@ impl Keeping {
     // === What is held back ===
 
     /// Holds `outbound` until all that happened so far is on disk.
-    pub(in crate::broker) fn hold(&mut self, outbound: Outbound, gate: Gate) {
+    pub(crate) fn hold(&mut self, outbound: Outbound, gate: Gate) {
         let after = gate.next();
         self.after = self.after.max(after);
         self.held.push_back(Held { after, outbound });

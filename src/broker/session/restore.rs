@@ -12,7 +12,7 @@ use crate::mqtt::packet::PacketId;
 
 impl Session {
     /// The session that the file has. `lost` gets those of its messages that find no room.
-    pub(in crate::broker) fn restore(
+    pub(crate) fn restore(
         image: &SessionImage,
         messages: &BTreeMap<u64, Arc<Message>>,
         room: Room,
@@ -66,11 +66,7 @@ impl Session {
     }
 
     /// What the file is to have of it; the messages that it refers to go to `messages`.
-    pub(in crate::broker) fn image(
-        &self,
-        row: SessionRow,
-        messages: &mut BTreeMap<u64, Arc<Message>>,
-    ) -> SessionImage {
+    pub(crate) fn image(&self, row: SessionRow, messages: &mut BTreeMap<u64, Arc<Message>>) -> SessionImage {
         let mut image = SessionImage::new(row);
         image.subscriptions.clone_from(&self.filters);
         image.replays = self.replays.iter().map(|replay| Arc::clone(&replay.filter)).collect::<BTreeSet<_>>();
@@ -93,7 +89,7 @@ impl Session {
     }
 
     /// The messages that wait for the client, as far as the file has them.
-    pub(in crate::broker) fn kept_messages(&self) -> Vec<u64> {
+    pub(crate) fn kept_messages(&self) -> Vec<u64> {
         self.outgoing.iter().chain(self.queue.iter()).filter_map(Delivery::kept).collect()
     }
 }
