@@ -31,11 +31,13 @@ test: ## Install what is needed, then check format, lints and all tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
+	$(CARGO) check --locked --target-dir target --manifest-path fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
 
-bench: ## Measure latency, CPU, memory, writes to flash (as root); ten minutes; writes docs/benchmarks.md
+bench: ## Measure latency, CPU, memory, writes to flash (as root); twelve minutes; writes docs/benchmarks.md
 	scripts/setup test
 	$(CARGO) bench --locked --bench live -- --write docs/benchmarks.md
+	$(CARGO) bench --locked --bench broker -- --write docs/benchmarks.md
 	$(CARGO) bench --locked --bench flash -- --write docs/benchmarks.md
 
 interop: ## Try the bridge with nine brokers that are not ours, and the local broker in a long storm of clients; some minutes; writes docs/interop.md

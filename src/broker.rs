@@ -18,6 +18,7 @@
 //! what does not fit is dropped and counted, never waited for.
 
 mod aliases;
+mod buffers;
 mod client;
 mod connection;
 mod door;
@@ -26,16 +27,21 @@ mod filter;
 mod intake;
 mod journal;
 mod keeper;
+mod load;
 mod losses;
 mod message;
+mod pool;
 mod remote;
 mod retained;
 mod routing;
 mod session;
 mod state;
 mod store;
+mod sys;
+mod tell;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod trie;
 
 pub use crate::config::Limits;
@@ -44,9 +50,11 @@ pub use intake::{Intake, NoIntake};
 pub use store::{News, Storage};
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -56,9 +64,11 @@ use crate::mqtt::packet::{Connect, PacketId, Publish, Reason};
 use crate::queue::acks::Verdict;
 use crate::queue::{Full, Ticket};
 use crate::status;
-use door::{Doors, Hall};
+use buffers::Buffers;
+use door::{Doors, Hall, Visit};
 use keeper::{Keeper, Locked, lock};
 use losses::Loss;
+use remote::Remote;
 use state::{Attached, Bequest, Farewell, Origin, Place, Published, State};
 
 /// The broker. Cheap to clone; all clones are the same broker.
@@ -77,8 +87,12 @@ struct Inner {
     storage: Mutex<Keeper>,
     /// Cancelled when the file has been read, or there is none: clients may come.
     ready: CancellationToken,
+    /// What connections hold in their buffers.
+    buffers: Mutex<Buffers<Arc<Notify>>>,
     /// Told when the next deadline of a session may have changed.
     deadline_changed: Notify,
+    /// Told when somebody subscribes to `$SYS`.
+    sys_wanted: Notify,
 }
 
 impl fmt::Debug for Broker {
@@ -98,11 +112,13 @@ impl Broker {
             intake: Box::new(intake),
             hall: Hall::new(),
             listeners: watch::Sender::new(None),
-            state: Mutex::new(State::new(limits)),
+            state: Mutex::new(State::new(limits, now())),
+            buffers: Mutex::new(Buffers::new(buffers_bytes(&limits))),
             work: Condvar::new(),
             storage: Mutex::default(),
             ready,
             deadline_changed: Notify::new(),
+            sys_wanted: Notify::new(),
         }))
     }
 
@@ -129,6 +145,7 @@ impl Broker {
     pub fn reload(&self, config: &config::Broker) {
         *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = config.limits;
         self.lock().set_limits(config.limits);
+        self.buffers().set_limit(buffers_bytes(&config.limits));
         self.0.listeners.send_replace(Some(config.listen.clone()));
     }
 
@@ -144,10 +161,11 @@ impl Broker {
         if came_early {
             wanted.mark_changed();
         }
-        let mut deadlines = std::pin::pin!(self.keep_deadlines(&stop));
+        let mut deadlines =
+            std::pin::pin!(async { tokio::join!(self.keep_deadlines(&stop), self.keep_telling(&stop)) });
         loop {
             tokio::select! {
-                () = &mut deadlines => break,
+                _ = &mut deadlines => break,
                 Ok(()) = wanted.changed() => {
                     let listeners = wanted.borrow_and_update().clone().unwrap_or_default();
                     doors.change(&listeners).await;
@@ -156,6 +174,18 @@ impl Broker {
             }
         }
         doors.ended().await;
+    }
+
+    /// Serves one client of this machine over `stream`, until either side ends it or `stop`: for a stream
+    /// that no listener has accepted. One too many is not served.
+    pub async fn serve_stream<S>(&self, stream: S, stop: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let here = Remote::at(Ipv4Addr::LOCALHOST.into());
+        let Ok(visit) = Visit::begin(self, here, stop.clone()) else { return };
+        let (reader, writer) = tokio::io::split(stream);
+        connection::run(self.clone(), reader, writer, visit, stop).await;
     }
 
     /// Ends sessions and publishes wills when they are due.
@@ -247,9 +277,21 @@ impl Broker {
         *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn buffers(&self) -> MutexGuard<'_, Buffers<Arc<Notify>>> {
+        self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> Locked<'_> {
         Locked { state: lock(&self.0.state), work: &self.0.work }
     }
+}
+
+/// What all connections together may hold in their buffers, beyond the little that each has for
+/// itself: some of the largest packets at a time.
+fn buffers_bytes(limits: &Limits) -> usize {
+    const LEAST: usize = 16 << 20;
+    const PACKETS: usize = 4;
+    LEAST.max(usize::try_from(limits.packet_bytes).unwrap_or(usize::MAX).saturating_mul(PACKETS))
 }
 
 /// Publishes for our own parts: to the broker's clients only, never back into the queue.

@@ -5,6 +5,8 @@
 
 mod dead_letters;
 mod operator;
+mod ports;
+mod reload;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use crate::broker::{Broker, Listen, Local, News, Storage};
 use crate::clock;
 use crate::config::{Config, Durability};
 use crate::flow::{Bulletin, LocalPublish};
-use crate::port::{self, Port};
+use crate::port;
 use crate::publisher::{Publisher, TAP_CAPACITY};
 use crate::queue::{OpenError, Queue};
 use crate::reading::{Body, Event, EventKind};
@@ -25,6 +27,7 @@ use crate::status::{self, BridgeState, Cell, Status};
 use crate::topic::Topics;
 
 pub use self::operator::{Operator, verified};
+use self::ports::Ports;
 
 /// All parts of one kind together may take so long to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
@@ -34,7 +37,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub struct Gateway {
     view: StatusView,
     topics: Topics,
-    ports: Tasks,
+    /// What it runs on: a reload changes a part of it.
+    running: Config,
+    ports: Ports,
     bridges: Tasks,
     local: Tasks,
 }
@@ -42,7 +47,8 @@ pub struct Gateway {
 /// The tasks of one kind of part.
 #[derive(Debug, Default)]
 struct Tasks {
-    running: JoinSet<&'static str>,
+    /// Each gives its name where it ended by itself.
+    running: JoinSet<Option<&'static str>>,
     stop: CancellationToken,
 }
 
@@ -50,16 +56,19 @@ impl Tasks {
     fn spawn(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
         self.running.spawn(async move {
             part.await;
-            name
+            Some(name)
         });
     }
 
-    /// Waits for a task to end; for ever where there is none.
+    /// Waits for a task to end by itself; for ever where there is none.
     async fn first_end(&mut self) -> String {
-        match self.running.join_next().await {
-            Some(Ok(name)) => name.to_owned(),
-            Some(Err(error)) => error.to_string(),
-            None => std::future::pending().await,
+        loop {
+            match self.running.join_next().await {
+                Some(Ok(None)) => {}
+                Some(Ok(Some(name))) => return name.to_owned(),
+                Some(Err(error)) => return error.to_string(),
+                None => std::future::pending().await,
+            }
         }
     }
 
@@ -122,7 +131,8 @@ impl Gateway {
     ///
     /// # Errors
     /// [`OpenError`] when there can be no queue; everything else is retried while running.
-    pub fn start(config: Config) -> Result<Self, OpenError> {
+    pub fn start(running: Config) -> Result<Self, OpenError> {
+        let config = running.clone();
         let topics = Topics::new(&config.base, &config.gateway);
         let consumers = config.bridges.iter().map(bridge::consumer).collect();
         let queue = Queue::open(&config.queue, topics.clone(), consumers)?;
@@ -150,13 +160,9 @@ impl Gateway {
             bridges.spawn("bridge", bridge.run(stop.cancelled_owned()));
         }
 
-        let mut ports = Tasks::default();
         let port_status = status::Ports::default();
         let handles = port::Handles::new(queue.clone(), bulletin, port_status.clone());
-        for config in config.ports {
-            let stop = ports.stop.clone();
-            ports.spawn("port", Port::new(config, handles.clone()).run(stop));
-        }
+        let ports = Ports::start(&config.ports, handles);
 
         let view = StatusView {
             name: config.gateway.into(),
@@ -166,7 +172,7 @@ impl Gateway {
             bridges: bridge_cells,
             broker,
         };
-        Ok(Self { view, topics, ports, bridges, local })
+        Ok(Self { view, topics, running, ports, bridges, local })
     }
 
     /// The numbers of all parts, for whoever shows them.
@@ -181,6 +187,18 @@ impl Gateway {
         Operator::new(self.view(), self.topics.clone())
     }
 
+    /// Takes over what a new configuration says of ports and of the local broker, without disturbing
+    /// what stays as it is, and reads the listeners' certificates again. What else has changed is told in
+    /// the log, and waits for a restart.
+    pub async fn reload(&mut self, new: Config) {
+        for key in reload::needs_restart(&self.running, &new) {
+            tracing::warn!("{key}: this change needs a restart of serialgate");
+        }
+        self.ports.change(&new.ports).await;
+        self.view.broker.reload(&new.broker);
+        self.running = Config { ports: new.ports, broker: new.broker, ..self.running.clone() };
+    }
+
     /// Waits until a part ends by itself, which none should. Tells which, and why if it is known.
     pub async fn part_ended(&mut self) -> String {
         tokio::select! {
@@ -192,7 +210,7 @@ impl Gateway {
 
     /// Stops every part, upstream first, and commits what is still in memory.
     pub async fn stop(self) {
-        self.ports.stop("ports").await;
+        self.ports.stop().await;
         self.bridges.stop("bridges").await;
         self.local.stop("broker and publisher").await;
         let StatusView { queue, broker, .. } = self.view;

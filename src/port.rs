@@ -9,7 +9,7 @@
 //! gone ([`watch`]). It never waits for the disk, the network or a board that does not listen.
 //!
 //! A port whose path is a pattern watches for matches and starts a line for each; a line stays,
-//! `absent` or not, until the daemon ends.
+//! `absent` or not, until the port is taken out or the daemon ends.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -111,6 +111,7 @@ impl Port {
                 Some(ended) = lines.join_next() => pass_on_panic(ended),
             }
         }
+        nobody.inspect(|cell| handles.status.remove(cell));
         while let Some(ended) = lines.join_next().await {
             pass_on_panic(ended);
         }

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use super::end::End;
 use crate::mqtt::packet::{Publish, Reason};
 
-/// TheirAliases that a client may use towards us; also the most that we use towards it.
+/// Aliases that a client may use towards us; also the most that we use towards it.
 pub(super) const MAXIMUM: u16 = 32;
 
 /// The aliases that the client gave to its topics.
 #[derive(Debug, Default)]
-pub(super) struct TheirAliases(HashMap<NonZeroU16, Arc<str>>);
+pub(super) struct TheirAliases {
+    topics: HashMap<NonZeroU16, Arc<str>>,
+    bytes: usize,
+}
 
 impl TheirAliases {
     /// Puts the topic in place of the alias, or remembers the alias of the topic.
@@ -23,11 +26,18 @@ impl TheirAliases {
             return Err(unknown);
         }
         if publish.topic.is_empty() {
-            publish.topic = Arc::clone(self.0.get(&alias).ok_or(unknown)?);
+            publish.topic = Arc::clone(self.topics.get(&alias).ok_or(unknown)?);
         } else {
-            self.0.insert(alias, Arc::clone(&publish.topic));
+            self.bytes += publish.topic.len();
+            let old = self.topics.insert(alias, Arc::clone(&publish.topic));
+            self.bytes -= old.map_or(0, |old| old.len());
         }
         Ok(())
+    }
+
+    /// What the topics hold, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -35,6 +45,7 @@ impl TheirAliases {
 #[derive(Debug)]
 pub(super) struct OurAliases {
     by_topic: HashMap<Arc<str>, NonZeroU16>,
+    bytes: usize,
     maximum: u16,
     empty: Arc<str>,
 }
@@ -42,7 +53,7 @@ pub(super) struct OurAliases {
 impl OurAliases {
     /// None yet, and at most as many as the client takes.
     pub(super) fn new(client_maximum: u16) -> Self {
-        Self { by_topic: HashMap::new(), maximum: client_maximum.min(MAXIMUM), empty: "".into() }
+        Self { by_topic: HashMap::new(), bytes: 0, maximum: client_maximum.min(MAXIMUM), empty: "".into() }
     }
 
     /// Replaces the topic by its alias, or adds a new alias to it. That one is to be settled once
@@ -63,6 +74,12 @@ impl OurAliases {
     }
 
     pub(super) fn settle(&mut self, new: Option<(Arc<str>, NonZeroU16)>) {
+        self.bytes += new.as_ref().map_or(0, |(topic, _)| topic.len());
         self.by_topic.extend(new);
+    }
+
+    /// What the topics hold, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }

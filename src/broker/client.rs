@@ -13,8 +13,10 @@ use super::end::TakenOver;
 use super::filter::Filter;
 use super::session::{Outbound, PubRel, Session};
 use super::state::{Farewell, Place};
+use super::sys;
+use super::traffic::Traffic;
 use super::{Broker, now};
-use crate::mqtt::codec::Codec;
+use crate::mqtt::codec::{Codec, CodecError};
 use crate::mqtt::packet::{
     Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Subscribe, Version,
 };
@@ -35,6 +37,8 @@ pub(super) struct Client {
     ends_with_connection: bool,
     their_aliases: TheirAliases,
     our_aliases: OurAliases,
+    /// What is not counted in the broker's numbers yet.
+    traffic: Traffic,
 }
 
 /// A connection's hold on its session: lets go of it however the connection ends, by a panic too.
@@ -92,6 +96,9 @@ impl Client {
             ..ConnAck::new(Reason::SUCCESS, attached.is_resumed)
         };
         codec.encode(&Packet::ConnAck(Box::new(answer)), out)?;
+        let mut traffic = Traffic::default();
+        traffic.received(0);
+        traffic.sent(out.len());
         seat.farewell.drops_will = false;
         Ok(Self {
             seat,
@@ -105,12 +112,18 @@ impl Client {
             ends_with_connection: connect.session_expiry_s == 0,
             their_aliases: TheirAliases::default(),
             our_aliases: OurAliases::new(connect.topic_alias_maximum),
+            traffic,
         })
     }
 
     /// How long the client may be silent.
     pub(super) fn keep_alive(&self) -> Option<Duration> {
         self.keep_alive
+    }
+
+    /// What the topics hold that have aliases, in bytes.
+    pub(super) fn aliases_bytes(&self) -> usize {
+        self.their_aliases.bytes() + self.our_aliases.bytes()
     }
 
     /// Its session.
@@ -129,7 +142,12 @@ impl Client {
 
     /// The next packet in `input`.
     pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Packet>, End> {
-        Ok(self.codec.decode(input)?)
+        let before = input.len();
+        let packet = self.codec.decode(input)?;
+        if packet.is_some() {
+            self.traffic.received(before - input.len());
+        }
+        Ok(packet)
     }
 
     /// Does what a packet asks for, and puts what it says to it in `out`.
@@ -173,6 +191,8 @@ impl Client {
     /// Puts messages for the client in `out`, until that holds `enough` bytes or nothing is left
     /// that may be sent now.
     pub(super) fn fill(&mut self, out: &mut BytesMut, enough: usize, now: Instant) -> Result<(), End> {
+        let traffic = std::mem::take(&mut self.traffic);
+        self.broker().lock().count_traffic(traffic);
         while out.len() < enough {
             let next = self.broker().lock().next_outbound(self.place(), now)?;
             match next {
@@ -228,7 +248,7 @@ impl Client {
     }
 
     fn publish(&mut self, mut publish: Publish) -> Result<(), End> {
-        self.broker().lock().count_received();
+        self.broker().lock().count_received(publish.payload.len());
         self.their_aliases.resolve(&mut publish)?;
         publish.dup = false;
         match (publish.qos, publish.id.take()) {
@@ -237,6 +257,10 @@ impl Client {
                 self.accept(publish, Due::PubAck(id))
             }
             (Qos::ExactlyOnce, Some(id)) => {
+                if self.broker().lock().admit_receipt(self.place())?.is_err() {
+                    let why = "too many messages of QoS 2 that it has not released";
+                    return Err(End::Refused { reason: Reason::QUOTA, why });
+                }
                 match self.with_session(|session| session.incoming.publish_once(id))?? {
                     Arrival::New => self.accept(publish, Due::PubRec(id)),
                     Arrival::Half => self.accept_again(&publish, id),
@@ -291,6 +315,10 @@ impl Client {
         if subscribe.filters.iter().any(|wanted| wanted.no_local && shares(&wanted.filter)) {
             return Err(End::protocol("no local on a shared subscription"));
         }
+        let names_sys = |text: &str| Filter::parse(text).is_some_and(|filter| sys::is_ours(filter.topics));
+        if subscribe.filters.iter().any(|wanted| names_sys(&wanted.filter)) {
+            self.broker().want_sys();
+        }
         Ok(self.broker().lock().subscribe(self.place(), subscribe)?)
     }
 
@@ -308,7 +336,7 @@ impl Client {
     fn deliver(&mut self, mut publish: Publish, out: &mut BytesMut) -> Result<(), End> {
         let new_alias = self.our_aliases.apply(&mut publish);
         let packet = Packet::Publish(Box::new(publish));
-        match self.codec.encode(&packet, out) {
+        match self.encode(&packet, out) {
             Ok(()) => {
                 self.our_aliases.settle(new_alias);
                 Ok(())
@@ -322,7 +350,14 @@ impl Client {
     }
 
     fn send(&mut self, packet: &Packet, out: &mut BytesMut) -> Result<(), End> {
-        Ok(self.codec.encode(packet, out)?)
+        Ok(self.encode(packet, out)?)
+    }
+
+    fn encode(&mut self, packet: &Packet, out: &mut BytesMut) -> Result<(), CodecError> {
+        let before = out.len();
+        self.codec.encode(packet, out)?;
+        self.traffic.sent(out.len() - before);
+        Ok(())
     }
 
     /// Sends the answer to something that the file may have to know first.

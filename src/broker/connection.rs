@@ -1,14 +1,17 @@
 //! One client's connection: moves bytes between a socket and [`Client`], and watches the time.
 
+mod held;
+
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +22,7 @@ use super::door::{Refusal, Visit};
 use super::end::End;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{Connect, Packet, Reason, Version};
+use held::Held;
 
 /// A client that takes nothing for this long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
@@ -26,14 +30,14 @@ const STALLED_AFTER: Duration = Duration::from_secs(20);
 /// How long a closing connection may take to send its last words and see the other side close.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Bytes read at a time, at least.
-const READ_BYTES: usize = 8 * 1024;
+/// Bytes read at a time, at most.
+const READ_BYTES: usize = 16 * 1024;
 
 /// Bytes collected before they are written. While that many wait, nothing more is read.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// Larger buffers than this are not kept when they are empty.
-const KEEP_BYTES: usize = 2 * WRITE_BYTES;
+/// A buffer with so much room to spare is made anew for the little that it holds.
+const SPARE_BYTES: usize = 2 * WRITE_BYTES;
 
 /// Far enough away to mean never.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -44,10 +48,24 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut link = Link { reader, writer, input: BytesMut::new(), output: BytesMut::new(), is_flushed: true };
+    let wake = Arc::new(Notify::new());
+    let held = Held::new(broker.clone(), Arc::clone(&wake));
+    let (input, output) = (BytesMut::new(), BytesMut::new());
+    let (input_size, output_size) = (0, 0);
+    let mut link = Link {
+        reader,
+        writer,
+        input,
+        output,
+        input_size,
+        output_size,
+        is_flushed: true,
+        is_behind: false,
+        held,
+    };
     let mut codec = Codec::server(usize::try_from(broker.limits().packet_bytes).unwrap_or(usize::MAX));
     let first = tokio::select! {
-        first = timeout_at(visit.deadline, link.read_connect(&mut codec)) => first,
+        first = timeout_at(visit.deadline, link.read_connect(&mut codec, &wake)) => first,
         () = stop.cancelled() => return,
     };
     let connect = match first {
@@ -71,7 +89,6 @@ where
         refuse(&mut codec, &end, &mut link.output);
         return link.close().await;
     }
-    let wake = Arc::new(Notify::new());
     let (client_id, version) = (Arc::clone(&connect.client_id), connect.version);
     let mut client = match Client::enter(&broker, codec, connect, Arc::clone(&wake), &mut link.output) {
         Ok(client) => client,
@@ -86,7 +103,8 @@ where
     tracing::debug!(client = ?client_id, reason = %end, "client disconnected");
     client.leave(&end, &mut link.output);
     visit.part();
-    if !matches!(end, End::Closed | End::Broken(_) | End::Stalled) {
+    // Who closed may have closed one direction only, and still wait for its answers.
+    if !matches!(end, End::Broken(_) | End::Stalled) {
         link.close().await;
     }
 }
@@ -108,8 +126,15 @@ struct Link<R, W> {
     writer: W,
     input: BytesMut,
     output: BytesMut,
+    /// What the input holds in memory, in bytes. What was taken out at the front is in it.
+    input_size: usize,
+    /// The same of the output.
+    output_size: usize,
     /// Whether what carries the bytes has handed on all of them.
     is_flushed: bool,
+    /// Whether there was something to write when it was looked at last.
+    is_behind: bool,
+    held: Held,
 }
 
 impl<R, W> Link<R, W>
@@ -118,7 +143,7 @@ where
     W: AsyncWrite + Unpin,
 {
     /// The CONNECT. What the client sent after it stays unread until the CONNACK is on its way.
-    async fn read_connect(&mut self, codec: &mut Codec) -> Result<Connect, End> {
+    async fn read_connect(&mut self, codec: &mut Codec, wake: &Notify) -> Result<Connect, End> {
         loop {
             if let Some(why) = foreign(&self.input) {
                 return Err(End::Refused { reason: Reason::MALFORMED, why });
@@ -128,9 +153,13 @@ where
                 Some(_) => return Err(End::Closed), // The codec lets nothing else come first.
                 None => {}
             }
-            self.input.reserve(READ_BYTES);
-            if self.reader.read_buf(&mut self.input).await? == 0 {
-                return Err(End::Closed);
+            self.held.hold(self.input.capacity(), false)?;
+            let Self { reader, input, .. } = self;
+            tokio::select! {
+                read = poll_fn(|cx| poll_receive(Pin::new(reader), input, cx)) => if read? == 0 {
+                    return Err(End::Closed);
+                },
+                () = wake.notified() => {}
             }
         }
     }
@@ -163,9 +192,9 @@ where
                 timer.as_mut().reset(deadline);
             }
             let ack = poll_fn(|cx| broker.lock().poll_ack(place, cx));
-            let Self { reader, writer, input, output, is_flushed } = self;
+            let Self { reader, writer, input, output, is_flushed, .. } = self;
             let result = tokio::select! {
-                read = reader.read_buf(input), if reads => match read {
+                read = poll_fn(|cx| poll_receive(Pin::new(reader), input, cx)), if reads => match read {
                     Ok(0) => Err(End::Closed),
                     Ok(_) => Ok(()),
                     Err(error) => Err(End::Broken(error)),
@@ -200,6 +229,8 @@ where
             clock.moved = now;
         }
         let mut took_any = false;
+        // To take what it is sent is no excuse for half a packet.
+        let caught_up = self.is_behind && self.output.is_empty() && self.input.len() < READ_BYTES;
         let reads = loop {
             if self.output.len() >= WRITE_BYTES || client.must_wait()? {
                 break false;
@@ -213,11 +244,12 @@ where
         // Messages have come since: to an earlier moment, one would seem to have more time left than
         // it was given.
         client.fill(&mut self.output, WRITE_BYTES, Instant::now().into_std())?;
-        shrink(&mut self.output);
-        if reads {
-            shrink(&mut self.input);
-            self.input.reserve(READ_BYTES);
-        } else {
+        shrink(&mut self.input, &mut self.input_size);
+        shrink(&mut self.output, &mut self.output_size);
+        let buffers = self.input_size + self.output_size;
+        self.held.hold(buffers + client.aliases_bytes(), took_any || caught_up)?;
+        self.is_behind = !self.output.is_empty();
+        if !reads {
             // It is not the client who is silent.
             clock.heard = now;
         }
@@ -227,13 +259,18 @@ where
     /// Sends what is left, and waits until the other side has closed as well: closing with unread
     /// input would reset the connection and take our last words with it.
     async fn close(mut self) {
+        self.input = BytesMut::new();
+        if self.held.hold(self.output_size, false).is_err() {
+            // Others need the memory of what it did not read.
+            return;
+        }
         let last_words = async {
             self.writer.write_all_buf(&mut self.output).await?;
             self.writer.shutdown().await?;
             loop {
                 self.input.clear();
-                self.input.reserve(READ_BYTES);
-                if self.reader.read_buf(&mut self.input).await? == 0 {
+                let Self { reader, input, .. } = &mut self;
+                if poll_fn(|cx| poll_receive(Pin::new(reader), input, cx)).await? == 0 {
                     return io::Result::Ok(());
                 }
             }
@@ -305,9 +342,28 @@ impl Clock {
     }
 }
 
-/// Gives back the memory of a buffer that one large packet has blown up.
-fn shrink(buffer: &mut BytesMut) {
-    if buffer.is_empty() && buffer.try_reclaim(KEEP_BYTES) {
+/// Reads what there is, without keeping memory for what may never come: most connections are idle.
+fn poll_receive<R: AsyncRead>(
+    reader: Pin<&mut R>,
+    input: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+    let mut space = ReadBuf::uninit(&mut space);
+    ready!(reader.poll_read(cx, &mut space))?;
+    input.extend_from_slice(space.filled());
+    Poll::Ready(Ok(space.filled().len()))
+}
+
+/// Gives back the memory of a buffer that is empty, or that one large packet has blown up; brings
+/// `size`, what it holds, up to date.
+fn shrink(buffer: &mut BytesMut, size: &mut usize) {
+    if buffer.is_empty() {
         *buffer = BytesMut::new();
+        *size = 0;
+    } else if buffer.len() < READ_BYTES && buffer.try_reclaim(SPARE_BYTES) {
+        *buffer = BytesMut::from(&buffer[..]);
+        *size = 0;
     }
+    *size = buffer.capacity().max(*size);
 }

@@ -53,13 +53,24 @@ impl Message {
 
     /// What it costs in memory, in bytes, rather too much than too little.
     pub(super) fn bytes(&self) -> usize {
-        let texts = [&self.properties.content_type, &self.properties.response_topic];
-        let texts: usize = texts.into_iter().flatten().map(|text| text.len() + HEAP_BYTES).sum();
-        let data = self.properties.correlation_data.as_ref().map_or(0, |data| data.len() + HEAP_BYTES);
-        let user = self.properties.user.iter();
-        let user: usize = user.map(|(key, value)| key.len() + value.len() + USER_BYTES).sum();
-        size_of::<Self>() + 3 * HEAP_BYTES + self.topic.len() + self.payload.len() + texts + data + user
+        size_of::<Self>() + contents(&self.topic, &self.payload, &self.properties)
     }
+}
+
+impl Publish {
+    /// What it costs in memory, in bytes, as long as nobody has published it.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + contents(&self.topic, &self.payload, &self.properties)
+    }
+}
+
+fn contents(topic: &str, payload: &Bytes, properties: &Properties) -> usize {
+    let texts = [&properties.content_type, &properties.response_topic];
+    let texts: usize = texts.into_iter().flatten().map(|text| text.len() + HEAP_BYTES).sum();
+    let data = properties.correlation_data.as_ref().map_or(0, |data| data.len() + HEAP_BYTES);
+    let user = properties.user.iter();
+    let user: usize = user.map(|(key, value)| key.len() + value.len() + USER_BYTES).sum();
+    3 * HEAP_BYTES + topic.len() + payload.len() + texts + data + user
 }
 
 /// One client's copy of a message.

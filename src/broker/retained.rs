@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::message::Message;
+use super::sys;
 use crate::topic;
 
 /// Retained messages by topic, bounded in number and in bytes.
 #[derive(Debug)]
 pub(super) struct Retained {
     by_topic: BTreeMap<Arc<str>, Arc<Message>>,
+    /// What the broker tells about itself: a few topics, which are in nobody's way.
+    sys: BTreeMap<Arc<str>, Arc<Message>>,
     bytes: usize,
     /// Those that are not there any more, since somebody last asked.
     gone: Vec<Arc<Message>>,
@@ -26,7 +29,14 @@ pub(super) struct Full;
 impl Retained {
     /// Empty, with room for that much.
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
-        Self { by_topic: BTreeMap::new(), bytes: 0, gone: Vec::new(), max_messages, max_bytes }
+        Self {
+            by_topic: BTreeMap::new(),
+            sys: BTreeMap::new(),
+            bytes: 0,
+            gone: Vec::new(),
+            max_messages,
+            max_bytes,
+        }
     }
 
     /// Takes no more than that from now on; what is there stays.
@@ -37,6 +47,10 @@ impl Retained {
     /// Keeps `message` in place of the last one of its topic; an empty one only removes that
     /// (MQTT 5.0, 3.3.1.3).
     pub(super) fn set(&mut self, message: &Arc<Message>, now: Instant) -> Result<(), Full> {
+        if sys::is_ours(&message.topic) {
+            self.sys.insert(Arc::clone(&message.topic), Arc::clone(message));
+            return Ok(());
+        }
         self.remove(&message.topic);
         if message.payload.is_empty() {
             return Ok(());
@@ -64,7 +78,9 @@ impl Retained {
             Some(after) => Bound::Excluded(after),
             None => Bound::Included(prefix),
         };
-        self.by_topic
+        // Only filters that name it match topics below `$SYS` (MQTT 5.0, 4.7.2).
+        let store = if sys::is_ours(filter) { &self.sys } else { &self.by_topic };
+        store
             .range::<str, _>((start, Bound::Unbounded))
             .take_while(|(topic, _)| topic.starts_with(prefix))
             .find(|(topic, message)| topic::matches(filter, topic) && !message.is_expired(now))
@@ -89,6 +105,11 @@ impl Retained {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.by_topic.len()
+    }
+
+    /// What they hold, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn fits(&self, message: &Message) -> bool {
@@ -142,14 +163,28 @@ mod tests {
     fn every_match_is_found_in_order_and_nothing_else() {
         let now = Instant::now();
         let mut retained = Retained::new(100, 100_000);
-        let topics = ["", "a", "a!", "a/", "a/b", "a/b/c", "ab", "b/b", "$SYS/x"];
+        let topics = ["", "a", "a!", "a/", "a/b", "a/b/c", "ab", "b/b", "$other/x"];
         for topic in topics {
             retained.set(&message(topic, "x", None, now), now).unwrap();
         }
-        for filter in ["#", "a", "a/#", "a/+", "+/b", "+/b/#", "$SYS/#", "c/#", "a/b/c", "/#", "+"] {
+        for filter in ["#", "a", "a/#", "a/+", "+/b", "+/b/#", "$other/#", "c/#", "a/b/c", "/#", "+"] {
             let mut expected: Vec<_> = topics.into_iter().filter(|t| topic::matches(filter, t)).collect();
             expected.sort_unstable();
             assert_eq!(all(&retained, filter, now), expected, "{filter}");
+        }
+    }
+
+    #[test]
+    fn what_the_broker_tells_of_itself_takes_no_room_and_is_found_by_its_name_only() {
+        let now = Instant::now();
+        let mut retained = Retained::new(0, 0);
+        retained.set(&message("$SYS/broker/uptime", "1 seconds", None, now), now).unwrap();
+        assert_eq!((retained.len(), retained.bytes()), (0, 0));
+        for filter in ["$SYS/#", "$SYS/broker/+", "$SYS/broker/uptime"] {
+            assert_eq!(all(&retained, filter, now), ["$SYS/broker/uptime"], "{filter}");
+        }
+        for filter in ["#", "+/broker/uptime", "$SYSTEM/#"] {
+            assert_eq!(all(&retained, filter, now), Vec::<String>::new(), "{filter}");
         }
     }
 

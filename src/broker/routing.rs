@@ -32,13 +32,15 @@ pub(super) struct Subscription {
 pub(super) struct Router {
     filters: Trie<Subscribers>,
     subscriptions: usize,
+    shared: usize,
     pub(super) retained: Retained,
 }
 
 /// Who subscribed to one filter.
 #[derive(Debug, Default)]
 struct Subscribers {
-    own: BTreeMap<SessionKey, Subscription>,
+    /// In the order of the keys.
+    own: Vec<(SessionKey, Subscription)>,
     groups: BTreeMap<Arc<str>, Group>,
 }
 
@@ -53,12 +55,22 @@ struct Group {
 impl Router {
     /// Nobody subscribed to anything.
     pub(super) fn new(retained: Retained) -> Self {
-        Self { filters: Trie::new(), subscriptions: 0, retained }
+        Self { filters: Trie::new(), subscriptions: 0, shared: 0, retained }
     }
 
     /// How many subscriptions there are.
     pub(super) fn subscriptions(&self) -> usize {
         self.subscriptions
+    }
+
+    /// How many of them are shared.
+    pub(super) fn shared_subscriptions(&self) -> usize {
+        self.shared
+    }
+
+    /// Whether anybody subscribes to topics whose first level is `level`, by that name.
+    pub(super) fn has_filters_below(&self, level: &str) -> bool {
+        self.filters.has_branch(level)
     }
 
     /// Subscribes, or changes the options of a subscription; whether it is new.
@@ -70,10 +82,11 @@ impl Router {
     ) -> bool {
         let subscribers = self.filters.entry(filter.topics);
         let is_new = match filter.group {
-            None => subscribers.own.insert(who, subscription).is_none(),
+            None => subscribers.join(who, subscription),
             Some(group) => subscribers.groups.entry(group.into()).or_default().join(who, subscription),
         };
         self.subscriptions += usize::from(is_new);
+        self.shared += usize::from(is_new && filter.group.is_some());
         is_new
     }
 
@@ -85,6 +98,7 @@ impl Router {
         });
         let removed = removed.unwrap_or(false);
         self.subscriptions -= usize::from(removed);
+        self.shared -= usize::from(removed && filter.group.is_some());
         removed
     }
 
@@ -97,15 +111,13 @@ impl Router {
         from: Option<SessionKey>,
         is_online: impl Fn(SessionKey) -> bool,
     ) -> Vec<(SessionKey, Delivery)> {
-        let mut own: BTreeMap<SessionKey, Delivery> = BTreeMap::new();
-        let mut shared = Vec::new();
+        let (mut own, mut filters, mut shared) = (Vec::new(), 0, Vec::new());
         self.filters.visit_matches(&message.topic, &mut |subscribers| {
-            for (&who, subscription) in &subscribers.own {
-                if subscription.no_local && from == Some(who) {
-                    continue;
+            filters += usize::from(!subscribers.own.is_empty());
+            for (who, subscription) in &subscribers.own {
+                if !(subscription.no_local && from == Some(*who)) {
+                    own.push((*who, subscription.delivery(message)));
                 }
-                let delivery = subscription.delivery(message);
-                own.entry(who).and_modify(|known| merge(known, &delivery)).or_insert(delivery);
             }
             for group in subscribers.groups.values_mut() {
                 if let Some((who, subscription)) = group.turn(&is_online) {
@@ -113,7 +125,18 @@ impl Router {
                 }
             }
         });
-        own.into_iter().chain(shared).collect()
+        if filters > 1 {
+            own.sort_by_key(|(who, _)| *who);
+            own.dedup_by(|(who, delivery), (known, merged)| {
+                let is_same = who == known;
+                if is_same {
+                    merge(merged, delivery);
+                }
+                is_same
+            });
+        }
+        own.append(&mut shared);
+        own
     }
 
     /// Keeps a retained message.
@@ -123,8 +146,25 @@ impl Router {
 }
 
 impl Subscribers {
+    fn join(&mut self, who: SessionKey, subscription: Subscription) -> bool {
+        match self.own.binary_search_by_key(&who, |(known, _)| *known) {
+            Ok(at) => {
+                self.own[at].1 = subscription;
+                false
+            }
+            Err(at) => {
+                self.own.reserve_exact(usize::from(self.own.is_empty()));
+                self.own.insert(at, (who, subscription));
+                true
+            }
+        }
+    }
+
     fn leave(&mut self, who: SessionKey, group: Option<&str>) -> bool {
-        let Some(name) = group else { return self.own.remove(&who).is_some() };
+        let Some(name) = group else {
+            let found = self.own.binary_search_by_key(&who, |(known, _)| *known);
+            return found.map(|at| self.own.remove(at)).is_ok();
+        };
         let Some(group) = self.groups.get_mut(name) else { return false };
         let before = group.members.len();
         group.members.retain(|(member, _)| *member != who);

@@ -5,8 +5,10 @@
 //! [`TakenOver`], so a new connection never waits for the task of the old one.
 
 mod durable;
+mod memory;
 mod presence;
 mod promise;
+mod publish;
 mod restore;
 #[cfg(test)]
 pub(super) mod tests;
@@ -23,17 +25,18 @@ use super::end::TakenOver;
 use super::filter::Filter;
 use super::journal::{Journal, Urgency};
 use super::losses::{Loss, Losses};
-use super::message::{Delivery, Message};
+use super::pool::{Account, Pool};
 use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
 use super::session::{Outbound, PubRel, Room, Session};
-use crate::mqtt::packet::{Ack, PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
+use super::sys::{self, Numbers, Tree};
+use super::traffic::Traffic;
+use crate::mqtt::packet::{Ack, PacketId, Reason, RetainHandling, Subscribe, SubscribeFilter};
 use crate::queue::acks::{self, Acks};
 use crate::status;
 
 use presence::Presence;
 pub(super) use presence::{Attached, Farewell};
-use promise::Maybe;
 pub(super) use promise::{Origin, Promise, Published};
 use weights::Weights;
 pub(super) use wills::Bequest;
@@ -68,9 +71,24 @@ pub(super) struct State {
     /// Bytes that wait in all sessions.
     held_bytes: usize,
     weights: Weights,
-    received: u64,
-    sent: u64,
     losses: Losses,
+    counts: Counts,
+    traffic: Traffic,
+    sys: Tree,
+    /// What sessions hold beside messages.
+    memory: Pool,
+}
+
+/// What has happened so far.
+#[derive(Debug, Default)]
+struct Counts {
+    received: u64,
+    received_bytes: u64,
+    sent: u64,
+    sent_bytes: u64,
+    connections: u64,
+    most_online: u64,
+    expired: u64,
 }
 
 #[derive(Debug)]
@@ -83,6 +101,10 @@ struct Entry {
     presence: Presence,
     /// What of [`State::held_bytes`] it accounts for.
     counted_bytes: usize,
+    /// What of [`State::memory`] it uses.
+    account: Account,
+    /// What of that is for its subscriptions.
+    filter_bytes: usize,
 }
 
 /// One connection's claim to a session.
@@ -94,7 +116,7 @@ pub(super) struct Place {
 
 impl State {
     /// No sessions.
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
         let retained = Retained::new(limits.retained_messages, limits.retained_bytes);
         Self {
             limits,
@@ -116,9 +138,11 @@ impl State {
             online: 0,
             held_bytes: 0,
             weights: Weights::new(),
-            received: 0,
-            sent: 0,
             losses: Losses::default(),
+            counts: Counts::default(),
+            traffic: Traffic::default(),
+            sys: Tree::new(now),
+            memory: memory::pool(),
         }
     }
 
@@ -128,49 +152,25 @@ impl State {
         self.router.retained.set_limits(limits.retained_messages, limits.retained_bytes);
     }
 
-    /// Routes a message.
-    pub(super) fn publish(&mut self, publish: Publish, origin: Origin, now: Instant) -> Published {
-        self.next_message += 1;
-        let is_ours = origin == Origin::Ours;
-        let message = Arc::new(Message { id: self.next_message, is_ours, ..Message::new(publish, now) });
-        let awaits = !is_ours && message.qos > Qos::AtMostOnce && self.journal.is_on();
-        let mut promise = if awaits { Maybe::Wanted } else { Maybe::Unwanted };
-        if message.retain {
-            self.retain(&message, &mut promise, now);
-        }
-        let from = match origin {
-            Origin::Ours | Origin::Bridge => None,
-            Origin::Client { session, once } => {
-                if let Some((id, is_forwarded)) = once
-                    && self.sessions.get(&session).is_some_and(|entry| entry.session.kept.is_on())
-                {
-                    self.journal.took(session, id, is_forwarded, promise.promise());
-                }
-                Some(session)
-            }
-        };
-        let sessions = &self.sessions;
-        let is_online =
-            |key| sessions.get(&key).is_some_and(|entry| matches!(entry.presence, Presence::Online { .. }));
-        let deliveries = self.router.route(&message, from, is_online);
-        let reached = deliveries.len();
-        for (key, delivery) in deliveries {
-            self.deliver(key, delivery, &mut promise, now);
-        }
-        Published { reached, kept: promise.into_ticket() }
+    /// A message came from a client, with a payload of so many bytes.
+    pub(super) fn count_received(&mut self, bytes: usize) {
+        self.counts.received += 1;
+        self.counts.received_bytes += bytes as u64;
     }
 
-    fn retain(&mut self, message: &Arc<Message>, promise: &mut Maybe, now: Instant) {
-        let kept = self.router.retain(message, now);
-        if kept.is_err() {
-            self.losses.add(Loss::Retained);
-        }
-        self.note_retained(message, kept.is_ok() && !message.payload.is_empty(), promise);
+    /// What has passed through a connection since it was counted last.
+    pub(super) fn count_traffic(&mut self, traffic: Traffic) {
+        self.traffic += traffic;
     }
 
-    /// A message came from a client.
-    pub(super) fn count_received(&mut self) {
-        self.received += 1;
+    /// What was told in `$SYS`.
+    pub(super) fn sys(&mut self) -> &mut Tree {
+        &mut self.sys
+    }
+
+    /// Whether somebody subscribes to any of it.
+    pub(super) fn is_sys_wanted(&self) -> bool {
+        self.router.has_filters_below(sys::ROOT)
     }
 
     /// What was given up.
@@ -190,7 +190,7 @@ impl State {
         Ok(wanted
             .filters
             .iter()
-            .map(|filter| self.subscribe_to(place.session, filter, wanted.subscription_id))
+            .map(|filter| self.subscribe_to(place, filter, wanted.subscription_id))
             .collect())
     }
 
@@ -207,11 +207,15 @@ impl State {
                 let Some(filter) = Filter::parse(text) else { return Reason::NO_SUBSCRIPTION };
                 if let Some(entry) = self.sessions.get_mut(&place.session) {
                     let removed = entry.session.filters.remove(text);
+                    if removed.is_some() {
+                        entry.filter_bytes -= memory::of_filter(text);
+                    }
                     entry.session.stop_replay(text);
                     if removed.is_some() && entry.session.kept.is_on() {
                         self.journal.unsubscribed(place.session, text);
                     }
                 }
+                self.settle(place.session);
                 let existed = self.router.unsubscribe(place.session, filter);
                 if existed { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION }
             })
@@ -231,14 +235,17 @@ impl State {
         let losses = &mut self.losses;
         let next =
             entry.session.next(&self.router.retained, room, gate, now, &mut |_, loss| losses.add(loss));
-        self.sent += u64::from(matches!(next, Some(Outbound::Publish(_))));
+        if let Some(Outbound::Publish(publish)) = &next {
+            self.counts.sent += 1;
+            self.counts.sent_bytes += publish.payload.len() as u64;
+        }
         self.recount(place.session);
         Ok(next)
     }
 
     /// What the client was to be sent does not fit into a packet that it takes.
     pub(super) fn unsendable(&mut self, place: Place, id: Option<PacketId>) -> Result<(), TakenOver> {
-        self.sent = self.sent.saturating_sub(1);
+        self.counts.sent = self.counts.sent.saturating_sub(1);
         self.losses.add(Loss::TooLarge);
         self.with_session(place, |session| session.unsendable(id))
     }
@@ -288,13 +295,37 @@ impl State {
             clients: self.online,
             subscriptions: count(self.router.subscriptions()),
             retained: count(self.router.retained.len()),
-            received: self.received,
-            sent: self.sent,
+            received: self.counts.received,
+            sent: self.counts.sent,
             dropped: self.losses.total(),
             state: self.store_state,
             last_error: self.store_error.clone(),
             set_aside: self.set_aside,
             refused: 0,
+        }
+    }
+
+    /// The numbers for `$SYS`.
+    pub(super) fn numbers(&self) -> Numbers {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let waiting: u64 = self.sessions.values().map(|entry| entry.session.waiting()).sum();
+        Numbers {
+            connected: self.online,
+            disconnected: count(self.sessions.len()).saturating_sub(self.online),
+            most_connected: self.counts.most_online,
+            expired: self.counts.expired,
+            connections: self.counts.connections,
+            traffic: self.traffic,
+            publish_received: self.counts.received,
+            publish_sent: self.counts.sent,
+            publish_bytes_received: self.counts.received_bytes,
+            publish_bytes_sent: self.counts.sent_bytes,
+            subscriptions: count(self.router.subscriptions()),
+            shared_subscriptions: count(self.router.shared_subscriptions()),
+            retained: count(self.router.retained.len()),
+            stored: waiting + count(self.router.retained.len()),
+            stored_bytes: count(self.held_bytes + self.router.retained.bytes()),
+            losses: self.losses,
         }
     }
 
@@ -306,13 +337,16 @@ impl State {
         }
     }
 
-    fn subscribe_to(&mut self, key: SessionKey, wanted: &SubscribeFilter, id: Option<u32>) -> Reason {
+    fn subscribe_to(&mut self, place: Place, wanted: &SubscribeFilter, id: Option<u32>) -> Reason {
         let Some(filter) = Filter::parse(&wanted.filter) else { return Reason::FILTER_INVALID };
-        let Some(Entry { session, .. }) = self.sessions.get_mut(&key) else { return Reason::FAILED };
+        let key = place.session;
+        let Some(Entry { session, .. }) = self.sessions.get(&key) else { return Reason::FAILED };
         let is_known = session.filters.contains_key(&wanted.filter);
-        if !is_known && session.filters.len() >= self.limits.subscriptions {
+        let is_full = session.filters.len() >= self.limits.subscriptions;
+        if !is_known && (is_full || self.admit_filter(place, &wanted.filter).is_err()) {
             return Reason::QUOTA;
         }
+        let Some(Entry { session, .. }) = self.sessions.get_mut(&key) else { return Reason::FAILED };
         let subscription = Subscription {
             qos: wanted.qos,
             no_local: wanted.no_local,
@@ -335,38 +369,6 @@ impl State {
             self.journal.subscribed(key, &wanted.filter, subscription, replays);
         }
         Reason(wanted.qos as u8)
-    }
-
-    fn deliver(&mut self, key: SessionKey, delivery: Delivery, promise: &mut Maybe, now: Instant) {
-        let Some(entry) = self.sessions.get_mut(&key) else { return };
-        match &entry.presence {
-            Presence::Online { wake, .. } => wake.notify_one(),
-            // Messages of QoS 0 are for those who are there.
-            Presence::Offline { .. } if delivery.qos == Qos::AtMostOnce => return,
-            Presence::Offline { .. } => {}
-        }
-        let is_kept = entry.session.kept.is_on() && delivery.qos > Qos::AtMostOnce;
-        let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
-        let losses = &mut self.losses;
-        entry.session.enqueue(delivery, room, now, &mut |_, loss| losses.add(loss));
-        self.tell(key, if is_kept { promise.promise() } else { None });
-        self.recount(key);
-        self.relieve();
-    }
-
-    /// While all sessions together hold too much, the one that holds most gives way: never one that
-    /// holds little, whoever filled the others, and however many those are.
-    fn relieve(&mut self) {
-        while self.held_bytes > self.limits.all_queues_bytes {
-            let Some(key) = self.weights.heaviest() else { return };
-            let Some(entry) = self.sessions.get_mut(&key) else { return };
-            let Some((_, loss)) = entry.session.give_way() else { return };
-            self.losses.add(loss);
-            if let Presence::Online { wake, .. } = &entry.presence {
-                wake.notify_one();
-            }
-            self.recount(key);
-        }
     }
 
     /// Brings `held_bytes` and the journal up to date after a change to a session.

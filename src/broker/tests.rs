@@ -1,6 +1,7 @@
 //! The broker as its clients see it, packet by packet and over both versions. The clock is
 //! stopped: it jumps when everybody waits, so minutes of silence take no time.
 
+mod about;
 mod delivery;
 mod intake;
 mod limits;

@@ -11,19 +11,76 @@ pub(super) struct Trie<V> {
     root: Node<V>,
 }
 
+/// Small, because a client can make one with two bytes of a filter.
 #[derive(Debug)]
 struct Node<V> {
-    children: HashMap<Box<str>, Node<V>>,
-    value: Option<V>,
+    children: Children<V>,
+    value: Option<Box<V>>,
 }
+
+/// Most levels have one other below them, and hardly any has more than a few.
+#[derive(Debug)]
+enum Children<V> {
+    Few(Vec<(Box<str>, Node<V>)>),
+    #[expect(clippy::box_collection, reason = "the many nodes without it are half as large")]
+    Many(Box<HashMap<Box<str>, Node<V>>>),
+}
+
+/// More children than this are hashed.
+const FEW: usize = 4;
 
 impl<V> Node<V> {
     fn new() -> Self {
-        Self { children: HashMap::new(), value: None }
+        Self { children: Children::Few(Vec::new()), value: None }
     }
 
     fn is_bare(&self) -> bool {
         self.children.is_empty() && self.value.is_none()
+    }
+}
+
+impl<V> Children<V> {
+    fn get_mut(&mut self, level: &str) -> Option<&mut Node<V>> {
+        match self {
+            Self::Few(few) => few.iter_mut().find(|(name, _)| **name == *level).map(|(_, node)| node),
+            Self::Many(many) => many.get_mut(level),
+        }
+    }
+
+    fn get_or_insert(&mut self, level: &str) -> &mut Node<V> {
+        if let Self::Few(few) = self
+            && few.len() == FEW
+            && few.iter().all(|(name, _)| **name != *level)
+        {
+            *self = Self::Many(Box::new(std::mem::take(few).into_iter().collect()));
+        }
+        match self {
+            Self::Many(many) => many.entry(level.into()).or_insert_with(Node::new),
+            Self::Few(few) => match few.iter().position(|(name, _)| **name == *level) {
+                Some(at) => &mut few[at].1,
+                None => {
+                    few.reserve_exact(1);
+                    &mut few.push_mut((level.into(), Node::new())).1
+                }
+            },
+        }
+    }
+
+    fn remove(&mut self, level: &str) {
+        match self {
+            Self::Few(few) => few.retain(|(name, _)| **name != *level),
+            Self::Many(many) => drop(many.remove(level)),
+        }
+        if self.is_empty() {
+            *self = Self::Few(Vec::new());
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(few) => few.is_empty(),
+            Self::Many(many) => many.is_empty(),
+        }
     }
 }
 
@@ -38,15 +95,23 @@ impl<V: Default> Trie<V> {
     pub(super) fn entry(&mut self, filter: &str) -> &mut V {
         let mut node = &mut self.root;
         for level in levels(filter) {
-            node = node.children.entry(level.into()).or_insert_with(Node::new);
+            node = node.children.get_or_insert(level);
         }
-        node.value.get_or_insert_with(V::default)
+        node.value.get_or_insert_default()
     }
 
     /// Lets `change` work on the value of `filter`, which is removed if it says `false` to keeping
     /// it. `None` if there is no such filter.
     pub(super) fn update<R>(&mut self, filter: &str, change: impl FnOnce(&mut V) -> (R, bool)) -> Option<R> {
         update(&mut self.root, &mut levels(filter), change)
+    }
+
+    /// Whether any filter has `level` as its first.
+    pub(super) fn has_branch(&self, level: &str) -> bool {
+        match &self.root.children {
+            Children::Few(few) => few.iter().any(|(name, _)| **name == *level),
+            Children::Many(many) => many.contains_key(level),
+        }
     }
 
     /// Shows `visit` the value of every filter that matches `topic`, whose wildcards at the first
@@ -66,7 +131,7 @@ fn update<'a, V, R>(
     change: impl FnOnce(&mut V) -> (R, bool),
 ) -> Option<R> {
     let Some(level) = levels.next() else {
-        let (result, keep) = change(node.value.as_mut()?);
+        let (result, keep) = change(node.value.as_deref_mut()?);
         if !keep {
             node.value = None;
         }
@@ -88,7 +153,7 @@ fn descend<V>(
     visit: &mut impl FnMut(&mut V),
 ) {
     // `a/#` matches `a` as well, so this comes before the end of the topic.
-    if wildcards && let Some(value) = node.children.get_mut("#").and_then(|all| all.value.as_mut()) {
+    if wildcards && let Some(value) = node.children.get_mut("#").and_then(|all| all.value.as_deref_mut()) {
         visit(value);
     }
     let Some(rest) = rest else {

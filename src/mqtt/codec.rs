@@ -32,6 +32,10 @@ use super::packet::{Packet, Reason, Version};
 /// Largest packet that the wire format can carry, in bytes; a few bytes are left unused.
 pub const MAX_PACKET_BYTES: usize = 268_435_455;
 
+/// Largest packet that a server takes and that is no message, in bytes: a CONNECT with a long name and
+/// a long will, or a SUBSCRIBE with a thousand filters of a hundred bytes.
+pub const MAX_OTHER_BYTES: usize = 128 << 10;
+
 /// Why a packet was not decoded or not encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
@@ -173,8 +177,9 @@ impl Codec {
         let Some(header) = checks::Header::peek(bytes)? else { return Ok(None) };
         let expects_connect = matches!(self.wire, Wire::Unknown);
         header.check_kind(self.side == Side::Server, expects_connect)?;
-        if header.total > self.max_packet_bytes {
-            return Err(CodecError::TooLarge { bytes: header.total, limit: self.max_packet_bytes });
+        let limit = self.limit(&header);
+        if header.total > limit {
+            return Err(CodecError::TooLarge { bytes: header.total, limit });
         }
         let Some(body) = bytes.get_mut(header.body..header.total) else { return Ok(None) };
         if expects_connect {
@@ -207,6 +212,14 @@ impl Codec {
         };
         checks::packet(&packet, self.side == Side::Server)?;
         Ok(Some(packet))
+    }
+
+    /// What somebody may send before we know who it is, and what makes much work for every byte, is not
+    /// taken up to the size of a message.
+    fn limit(&self, header: &checks::Header) -> usize {
+        let is_free = self.side == Side::Client || header.is_publish();
+        let own = if is_free { usize::MAX } else { MAX_OTHER_BYTES };
+        own.min(self.max_packet_bytes)
     }
 
     /// Appends `packet` to `out`. Where the version has no such packet (a server's DISCONNECT over

@@ -37,6 +37,13 @@ pub struct Counts {
     pub resyncs: u64,
 }
 
+/// A line that is taken out of the configuration leaves the status as well.
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.handles.status.remove(&self.cell);
+    }
+}
+
 impl Report {
     /// The voice of the line at `path`.
     #[must_use]

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::sign::SingleCertAndKey;
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::{self, ServerConfig, ServerConnection};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 pub use self::http::{Origins, Upgrade};
@@ -28,6 +28,8 @@ use crate::config::ServerTls;
 
 /// A refused client has this long to take our last words.
 const PART_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes that TLS may keep for a client that does not read.
+const BUFFER_BYTES: usize = 16 * 1024;
 /// Bytes read at a time.
 const READ_BYTES: usize = 4 * 1024;
 
@@ -78,7 +80,9 @@ impl Papers {
     }
 
     async fn accept(&self, stream: TcpStream) -> Result<(Socket, Option<Arc<str>>), Refused> {
-        let accepted = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).into_fallible().await;
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
+        let limited = |connection: &mut ServerConnection| connection.set_buffer_limit(Some(BUFFER_BYTES));
+        let accepted = acceptor.accept_with(stream, limited).into_fallible().await;
         let stream = match accepted {
             Ok(stream) => stream,
             Err((error, stream)) => {

@@ -70,6 +70,22 @@ fn without_keep_alive_a_client_may_be_silent() {
     }
 }
 
+/// A client that closes its own direction still gets the answers to what it said before.
+#[test]
+fn answers_reach_a_client_that_said_its_last_word() {
+    for version in BOTH {
+        for _ in 0..20 {
+            let site = Site::new();
+            let mut peer = site.dial(version);
+            let publish = Publish::new(version, "t", "x", 1);
+            peer.send_and_close(&[Connect::new(version, "c").bytes(), publish.bytes()].concat());
+            assert!(matches!(peer.hear(), Heard::ConnAck { code: 0, .. }));
+            peer.hear_ack(PUBACK, 1);
+            assert_eq!(peer.hear_end(), Ended::Silently);
+        }
+    }
+}
+
 /// DISCONNECT is answered by closing, and nothing that follows it is processed.
 ///
 /// 5.0: 3.14.4-1 3.14.4-2

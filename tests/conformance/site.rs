@@ -13,9 +13,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::heard::{Heard, Message, Properties, length, parse};
 use super::packet::*;
 
-/// Which broker to test instead of the one in this process: `program` for the program as people run it,
-/// `mosquitto` to see what another broker makes of this suite.
-pub(crate) const WITH: &str = "CONFORMANCE_WITH";
+/// Set to test the program as people run it, instead of the broker in this process.
+pub(crate) const PROGRAM: &str = "CONFORMANCE_PROGRAM";
+
+/// Where the gateway's own topics begin: its status is there before any test has said a word.
+const GATEWAY: &str = "serialgate/";
 
 /// Longer than anything takes that is going to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,12 +36,12 @@ pub(crate) struct Site {
 
 enum Running {
     Here { _stop: DropGuard, _thread: JoinHandle<()> },
-    Process { child: Child, _files: TempDir },
+    Program { child: Child, _files: TempDir },
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Self::Process { child, .. } = self {
+        if let Self::Program { child, .. } = self {
             // It may have ended by itself; the test has failed then already.
             let _ = child.kill();
             let _ = child.wait();
@@ -49,10 +51,7 @@ impl Drop for Running {
 
 impl Site {
     pub(crate) fn new() -> Self {
-        match std::env::var(WITH).as_deref() {
-            Ok(program) => Self::process(program),
-            Err(_) => Self::with(Limits::default()),
-        }
+        if std::env::var_os(PROGRAM).is_some() { Self::program() } else { Self::with(Limits::default()) }
     }
 
     /// A broker in this process, with these limits.
@@ -72,35 +71,25 @@ impl Site {
         Self { address, _running: Running::Here { _stop: stop.drop_guard(), _thread: thread } }
     }
 
-    fn process(program: &str) -> Self {
+    fn program() -> Self {
         let files = tempfile::tempdir().unwrap();
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        let mut command = match program {
-            "mosquitto" => {
-                let mut command = Command::new("mosquitto");
-                command.args(["-p", &address.port().to_string()]);
-                command
-            }
-            _ => {
-                let config = format!(
-                    "gateway: test\nqueue: {{path: {dir}/queue.db}}\nbroker: {{listen: [{{address: \"{address}\"}}]}}\n\
-                     control: {{socket: {dir}/control.sock}}\n",
-                    dir = files.path().display()
-                );
-                let file = files.path().join("serialgate.yaml");
-                std::fs::write(&file, config).unwrap();
-                let mut command = Command::new(env!("CARGO_BIN_EXE_serialgate"));
-                command.arg("run").arg("--config").arg(file);
-                command
-            }
-        };
+        let config = format!(
+            "gateway: test\nqueue: {{path: {dir}/queue.db}}\ncontrol: {{socket: {dir}/control.sock}}\n\
+             broker: {{listen: [{{address: \"{address}\"}}]}}\n",
+            dir = files.path().display()
+        );
+        let file = files.path().join("serialgate.yaml");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_serialgate"));
+        command.arg("run").arg("--config").arg(file);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
-            assert!(start.elapsed() < PATIENCE, "{program} does not listen");
+            assert!(start.elapsed() < PATIENCE, "the program does not listen");
             pause(Duration::from_millis(10));
         }
-        Self { address, _running: Running::Process { child, _files: files } }
+        Self { address, _running: Running::Program { child, _files: files } }
     }
 
     /// A connection on which nothing was said.
@@ -190,6 +179,12 @@ impl Peer {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Says its last word: it will send nothing more, and still listens.
+    pub(crate) fn send_and_close(&mut self, bytes: &[u8]) {
+        self.send(bytes);
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
     /// A packet id that was not used yet.
     pub(crate) fn next_id(&mut self) -> u16 {
         self.last_id += 1;
@@ -202,7 +197,10 @@ impl Peer {
         loop {
             if let Some(end) = length(&self.input) {
                 let bytes: Vec<u8> = self.input.drain(..end).collect();
-                return Some(parse(self.version, &bytes));
+                match parse(self.version, &bytes) {
+                    Heard::Publish(message) if message.topic.starts_with(GATEWAY) => continue,
+                    heard => return Some(heard),
+                }
             }
             let mut buffer = [0; 16 * 1024];
             match self.stream.read(&mut buffer) {

@@ -10,14 +10,12 @@ const LISTEN: &str = "0A";
 /// The process that listens where we want to, as `name (pid n)`. `None` if it cannot be found:
 /// other users' processes show their sockets to root only.
 pub(super) fn of(address: SocketAddr) -> Option<String> {
-    let table = match address {
-        SocketAddr::V4(_) => "/proc/net/tcp",
-        SocketAddr::V6(_) => "/proc/net/tcp6",
+    // A socket on the IPv6 wildcard takes the IPv4 port as well, and the other way round.
+    let tables: &[&str] = match address {
+        SocketAddr::V6(address) if !address.ip().is_unspecified() => &["/proc/net/tcp6"],
+        _ => &["/proc/net/tcp", "/proc/net/tcp6"],
     };
-    // A socket on the IPv6 wildcard takes the IPv4 port as well.
-    let inode = [table, "/proc/net/tcp6"]
-        .iter()
-        .find_map(|table| listening_inode(&fs::read_to_string(table).ok()?, address))?;
+    let inode = tables.iter().find_map(|table| listening_inode(&fs::read_to_string(table).ok()?, address))?;
     let socket = format!("socket:[{inode}]");
     fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
         let pid: u32 = process.file_name().to_str()?.parse().ok()?;
@@ -34,7 +32,7 @@ fn holds(process: &Path, socket: &str) -> bool {
 }
 
 /// The inode of the socket in a `/proc/net/tcp` table that listens on `address`, or on all
-/// addresses with that port.
+/// addresses with that port; on any, where `address` is the wildcard.
 fn listening_inode(table: &str, address: SocketAddr) -> Option<u64> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -42,7 +40,9 @@ fn listening_inode(table: &str, address: SocketAddr) -> Option<u64> {
         let (ip, port) = local.split_once(':')?;
         let is_ours = *state == LISTEN
             && u16::from_str_radix(port, 16) == Ok(address.port())
-            && (ip.bytes().all(|digit| digit == b'0') || is_ip(ip, address.ip()));
+            && (address.ip().is_unspecified()
+                || ip.bytes().all(|digit| digit == b'0')
+                || is_ip(ip, address.ip()));
         is_ours.then(|| inode.parse().ok())?
     })
 }
@@ -63,7 +63,13 @@ mod tests {
     fn our_own_listener_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let holder = of(listener.local_addr().unwrap()).unwrap();
-        assert!(holder.ends_with(&format!("(pid {})", std::process::id())), "{holder}");
+        let us = format!("(pid {})", std::process::id());
+        assert!(holder.ends_with(&us), "{holder}");
+        let port = listener.local_addr().unwrap().port();
+        for wildcard in ["0.0.0.0", "[::]"] {
+            let holder = of(format!("{wildcard}:{port}").parse().unwrap()).unwrap();
+            assert!(holder.ends_with(&us), "{wildcard}: {holder}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::{Acks, Bequest, Entry, Filter, Loss, Place, Session, SessionKey, State};
+use crate::broker::pool::NoRoom;
 use crate::mqtt::packet::{Connect, Publish, Reason, Version, Will};
 
 /// Whether a session has a connection.
@@ -88,6 +89,7 @@ impl State {
         if present.is_some_and(|entry| entry.owner.as_ref() != owner) {
             return Err(Reason::CLIENT_ID);
         }
+        let account = self.admit(connect).map_err(|NoRoom| Reason::QUOTA)?;
         let (resumed, will) = match known {
             Some(key) => self.vacate(key, connect.clean_start),
             None => (None, None),
@@ -97,7 +99,13 @@ impl State {
         let presence = Presence::Online { generation, wake, will: connect.will.clone() };
         let key = match resumed {
             Some(key) => key,
-            None => self.make_room()?,
+            None => match self.make_room() {
+                Ok(key) => key,
+                Err(reason) => {
+                    self.memory.close(account);
+                    return Err(reason);
+                }
+            },
         };
         let receive_maximum = match connect.version {
             Version::V3 => u16::MAX, // 3.1.1 has no such limit; the connection holds back instead.
@@ -110,16 +118,21 @@ impl State {
             acks: Acks::default(),
             presence: Presence::Offline { since: now, ends: None, will: None },
             counted_bytes: 0,
+            account,
+            filter_bytes: 0,
         });
         let window = connect.receive_maximum.min(self.limits.in_flight);
         entry.session.connected(window, receive_maximum, connect.session_expiry_s);
         entry.presence = presence;
         self.by_client.insert(Arc::clone(&connect.client_id), key);
+        self.settle(key);
         self.online += 1;
         self.keep_session(key, resumed.is_none(), now);
         self.note_will(&connect.client_id, connect.will.as_ref(), connect.session_expiry_s);
         let will =
             will.map(|message| Bequest { client_id: Arc::clone(&connect.client_id), session: key, message });
+        self.counts.connections += 1;
+        self.counts.most_online = self.counts.most_online.max(self.online);
         Ok(Attached { place: Place { session: key, generation }, is_resumed: resumed.is_some(), will })
     }
 
@@ -161,6 +174,7 @@ impl State {
         if let Some(entry) = self.sessions.get_mut(&place.session) {
             entry.presence = presence;
         }
+        self.settle(place.session);
         self.recount(place.session);
         self.note_session(place.session, false, now);
         due
@@ -181,9 +195,11 @@ impl State {
                 wills.extend(will.take().map(|(_, message)| Bequest { client_id, session: key, message }));
             }
             if is_over {
+                self.counts.expired += 1;
                 self.forget(key);
             } else {
                 self.deadlines.extend(entry.presence.deadline().map(|at| (at, key)));
+                self.settle(key);
             }
         }
         wills
@@ -254,6 +270,7 @@ impl State {
         }
         self.held_bytes = self.held_bytes.saturating_sub(entry.counted_bytes);
         self.weights.change(key, entry.counted_bytes, 0);
+        self.memory.close(entry.account);
         if let Some(at) = entry.presence.deadline() {
             self.deadlines.remove(&(at, key));
         }

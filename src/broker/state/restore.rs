@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::memory::of_filter;
 use super::presence::Presence;
 use super::{Acks, Entry, Filter, Room, Session, SessionKey, State};
 use crate::broker::journal::{Image, Offline, SessionImage, WillRow};
 use crate::broker::losses::Loss;
 use crate::broker::message::Message;
+use crate::broker::pool::Account;
 use crate::status::BrokerState;
 
 /// Sessions and messages that come while the file could not be read have numbers from here on, so that
@@ -104,8 +106,11 @@ impl State {
             acks: Acks::default(),
             presence,
             counted_bytes: 0,
+            account: Account::default(),
+            filter_bytes: image.subscriptions.keys().map(|filter| of_filter(filter)).sum(),
         };
         self.sessions.insert(key, entry);
+        self.settle(key);
         self.recount(key);
         self.relieve();
         if image.row.offline.is_none() {

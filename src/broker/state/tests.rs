@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::broker::journal::{Batch, DeliveryRow, Flight, Image};
 use crate::flow::Kept;
-use crate::mqtt::packet::{Connect, Packet, Version, Will};
+use crate::mqtt::packet::{Connect, Packet, Publish, Qos, Version, Will};
 use crate::mqtt::session::Arrival;
 
 const CLIENTS: [&str; 3] = ["a", "b", "c"];
@@ -140,12 +140,13 @@ fn limits() -> Limits {
 
 impl World {
     pub(in crate::broker) fn new() -> Self {
+        let now = Instant::now();
         let mut world = Self {
             disk: None,
-            state: State::new(limits()),
+            state: State::new(limits(), now),
             file: Image::default(),
             places: [None; 3],
-            now: Instant::now(),
+            now,
             under_way: None,
             promised: Vec::new(),
             is_lost: false,
@@ -156,7 +157,7 @@ impl World {
     }
 
     fn start(&mut self) {
-        self.state = State::new(limits());
+        self.state = State::new(limits(), self.now);
         self.state.begin_unread();
         self.state.restore(self.file.clone(), self.now);
         (self.places, self.under_way, self.is_lost) = ([None; 3], None, false);

@@ -67,6 +67,11 @@ impl Header {
         if rest.len() < 4 { Ok(None) } else { Err(CodecError::Malformed("length")) }
     }
 
+    /// Whether it is a PUBLISH.
+    pub(super) fn is_publish(&self) -> bool {
+        self.kind() == PUBLISH
+    }
+
     fn kind(&self) -> u8 {
         self.first >> 4
     }

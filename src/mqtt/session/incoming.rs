@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use crate::mqtt::packet::PacketId;
 
+/// What was made for more ids than this is given back when there are none.
+const KEEP: usize = 64;
+
 /// The QoS 2 messages that the peer has not released, and how many messages it may have
 /// unacknowledged.
 ///
@@ -52,6 +55,12 @@ impl Incoming {
     #[must_use]
     pub fn new(maximum: u16) -> Self {
         Self { received: HashMap::new(), maximum, quota: maximum }
+    }
+
+    /// How many QoS 2 messages have not been released.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.received.len()
     }
 
     /// A new connection to the same peer: its quota is full again, what it has not released is
@@ -124,6 +133,9 @@ impl Incoming {
     /// "packet id not found" if not.
     pub fn release(&mut self, id: PacketId) -> bool {
         let known = self.received.remove(&id).is_some();
+        if self.received.is_empty() && self.received.capacity() > KEEP {
+            self.received.shrink_to_fit();
+        }
         if known {
             self.acknowledged();
         }

@@ -52,6 +52,12 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the client's certificate is not meant for clients (extended key usage)".to_owned()
         }
+        // What `openssl x509 -req` makes of a request without extensions.
+        CertificateError::Other(other) if format!("{other:?}").contains("UnsupportedCertVersion") => {
+            "the client's certificate is of version 1, which nobody takes any more; issue one with an extension \
+             (`-addext extendedKeyUsage=clientAuth` for the request, `-copy_extensions copy` for the certificate)"
+                .to_owned()
+        }
         other => format!("the client's certificate cannot be used: {other}"),
     }
 }

@@ -50,9 +50,15 @@ const TOPIC_ALIAS: u8 = 0x23;
 const USER_PROPERTY: u8 = 0x26;
 const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 
+/// Most bytes of one block. A user property of seven bytes costs thirty times that in memory.
+const MAX_BYTES: usize = 128 << 10;
+
 /// Walks one block of properties, its length first.
 pub(super) fn walk(reader: &mut Reader<'_>, place: Place) -> Result<Found, CodecError> {
     let length = usize::try_from(reader.variable()?).unwrap_or(usize::MAX);
+    if length > MAX_BYTES {
+        return Err(CodecError::TooLarge { bytes: length, limit: MAX_BYTES });
+    }
     let end = reader.position().saturating_add(length);
     let (mut found, mut seen) = (Found::default(), 0_u64);
     while reader.position() < end {
