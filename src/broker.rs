@@ -12,9 +12,10 @@
 //! together and knows who is connected; `client` speaks the protocol for one connection, without a
 //! socket; `connection` moves the bytes, and `door` lets clients in.
 //!
-//! It is a tap on the durable path, not a stage of it: sessions and retained messages live in
-//! memory and are gone after a restart. A client's message that a bridge forwards goes into the
-//! queue first, and is acknowledged when it is safe there. Everything has a limit ([`Limits`]);
+//! It is a tap on the durable path, not a stage of it. What its clients are promised lives in memory,
+//! and a thread of its own keeps a file up to date with it (`journal`, `store`, `keeper`). A client's
+//! message that a bridge forwards goes into the queue first, and is acknowledged when it is safe there,
+//! and here for everybody it is kept for. Everything has a limit ([`Limits`]);
 //! what does not fit is dropped and counted, never waited for.
 
 mod aliases;

@@ -115,6 +115,13 @@ impl<P: Clone> Journal<P> {
         self.forget_if_empty(key);
     }
 
+    /// Something depends on all that was recorded so far, and perhaps is not committed.
+    pub(crate) fn owe(&mut self, promise: &P) {
+        if self.note(Some(promise), 0) {
+            self.owed.push(promise.clone());
+        }
+    }
+
     /// The retained message of a topic is `new`, where it was `old`, of those that are kept.
     pub(crate) fn retained(
         &mut self,
@@ -132,10 +139,7 @@ impl<P: Clone> Journal<P> {
                 let value = (message.id, promise.cloned());
                 self.changes.retained.put(Arc::clone(topic), value, old.is_none());
             }
-            None => {
-                self.owed.extend(promise.cloned());
-                self.changes.retained.delete(Arc::clone(topic));
-            }
+            None => self.changes.retained.delete(Arc::clone(topic)),
         }
         old.into_iter().for_each(|old| self.release(old));
     }

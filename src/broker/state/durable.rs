@@ -181,7 +181,14 @@ impl State {
         }
         let new = Some(message).filter(|message| is_new && !message.is_ours);
         if old.is_some() || new.is_some() {
-            self.journal.retained(&message.topic, old, new, promise.promise());
+            let promise = if new.is_some() { promise.promise() } else { None };
+            self.journal.retained(&message.topic, old, new, promise);
+        }
+        // What an earlier one has cleared may still be in the file.
+        if message.payload.is_empty()
+            && let Some(promise) = promise.promise()
+        {
+            self.journal.owe(promise);
         }
     }
 }
