@@ -8,9 +8,10 @@
 //!                                    client ── Intake ──> queue, for what a bridge forwards
 //! ```
 //!
-//! `routing`, `session`, `filter`, `trie`, `retained` and `message` are pure. `state` puts them
-//! together and knows who is connected; `client` speaks the protocol for one connection, without a
-//! socket; `connection` moves the bytes, and `door` lets clients in.
+//! `routing`, `session`, `filter`, `trie`, `retained`, `message` and `access` (who may do what) are
+//! pure. `state` puts them together and knows who is connected; `client` speaks the protocol for one
+//! connection, without a socket; `connection` moves the bytes, `door` lets clients come to it, and
+//! `login` checks their passwords.
 //!
 //! It is a tap on the durable path, not a stage of it. What its clients are promised lives in memory,
 //! and a thread of its own keeps a file up to date with it (`journal`, `store`, `keeper`). A client's
@@ -18,6 +19,7 @@
 //! and here for everybody it is kept for. Everything has a limit ([`Limits`]);
 //! what does not fit is dropped and counted, never waited for.
 
+mod access;
 mod aliases;
 mod buffers;
 mod client;
@@ -29,6 +31,7 @@ mod intake;
 mod journal;
 mod keeper;
 mod load;
+mod login;
 mod losses;
 mod message;
 mod pool;
@@ -46,6 +49,7 @@ mod traffic;
 mod trie;
 
 pub use crate::config::Limits;
+pub use access::Access;
 pub use door::Listen;
 pub use intake::{Intake, NoIntake};
 pub use store::{News, Storage};
@@ -68,6 +72,7 @@ use crate::status;
 use buffers::Buffers;
 use door::{Doors, Hall, Visit};
 use keeper::{Keeper, Locked, lock};
+use login::{Login, Logins};
 use losses::Loss;
 use remote::Remote;
 use state::{Attached, Bequest, Farewell, Origin, Place, Published, State};
@@ -79,6 +84,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     limits: Mutex<Limits>,
     intake: Box<dyn Intake>,
+    logins: Logins,
     hall: Hall,
     /// The listeners that a reload wants.
     listeners: watch::Sender<Option<Vec<Listener>>>,
@@ -111,6 +117,7 @@ impl Broker {
         Self(Arc::new(Inner {
             limits: Mutex::new(limits),
             intake: Box::new(intake),
+            logins: Logins::new(),
             hall: Hall::new(),
             listeners: watch::Sender::new(None),
             state: Mutex::new(State::new(limits, now())),
@@ -121,6 +128,21 @@ impl Broker {
             deadline_changed: Notify::new(),
             sys_wanted: Notify::new(),
         }))
+    }
+
+    /// The same broker, which lets in whom `access` allows. Without this it is open to anonymous
+    /// clients on loopback, and to nobody else.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        self.reload_access(access);
+        self
+    }
+
+    /// From now on `access` holds. Clients stay connected, also where their password has changed;
+    /// subscriptions that are no longer allowed end, and so do the connections of users who are gone.
+    pub fn reload_access(&self, access: Access) {
+        self.0.logins.replace(access);
+        self.lock().wake_all();
     }
 
     /// A way in for our own publisher.
@@ -138,12 +160,15 @@ impl Broker {
     /// The numbers for `status`.
     #[must_use]
     pub fn stats(&self) -> status::Broker {
-        status::Broker { refused: self.0.hall.refused(), ..self.lock().stats() }
+        let (refused, logins_refused) = (self.0.hall.refused(), self.0.logins.refused());
+        status::Broker { refused, logins_refused, ..self.lock().stats() }
     }
 
-    /// Takes over what a new configuration says, without ending a connection: limits, which hold from
-    /// now on, and listeners. Those that stay read their certificates again.
+    /// Takes over what a new configuration says, without ending a connection that may stay: who may
+    /// do what, limits, which hold from now on, and listeners. Those that stay read their
+    /// certificates again.
     pub fn reload(&self, config: &config::Broker) {
+        self.reload_access(Access::new(config, uuid::Uuid::new_v4().into_bytes()));
         *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = config.limits;
         self.lock().set_limits(config.limits);
         self.buffers().set_limit(buffers_bytes(&config.limits));
@@ -213,15 +238,14 @@ impl Broker {
         }
     }
 
-    /// A client of the user `owner` connects; `None` is an anonymous one.
-    fn enter(
-        &self,
-        connect: &Connect,
-        owner: Option<&Arc<str>>,
-        wake: Arc<Notify>,
-    ) -> Result<Attached, Reason> {
+    /// A client connects that has logged in.
+    fn enter(&self, connect: &Connect, login: &Login, wake: Arc<Notify>) -> Result<Attached, Reason> {
         let now = now();
-        let mut attached = self.lock().attach(connect, owner, wake, now)?;
+        let mut attached = {
+            let mut state = self.lock();
+            state.forget_abandoned(&connect.client_id, |owner| !login.access().knows(owner));
+            state.attach(connect, login.identity.user(), wake, now)?
+        };
         if let Some(will) = attached.will.take() {
             self.publish_will(will, now);
         }

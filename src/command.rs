@@ -6,10 +6,12 @@
 pub mod check;
 pub mod demo;
 pub mod init;
+pub mod passwd;
 pub mod queue;
 pub mod run;
 pub mod sim;
 pub mod status;
+mod terminal;
 
 use std::fmt::Display;
 use std::io::{self, Write};

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 pub use self::bridge::{
     Authority, Bridge, Endpoint, Identity, Order, Password, Proxy, Sas, Scheme, Tls, Url,
 };
-pub use self::broker::{Broker, Limits, Listener, ServerTls};
+pub use self::broker::{Broker, Limits, Listener, ServerTls, User};
 pub use self::port::{Format, Port};
 pub use self::queue::{COMMIT_WITHIN, Durability, MAX_AGE, MAX_READINGS, MAX_SIZE, Queue, WhenFull};
 use self::read::{Problems, Table, Wrong};

@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, Bridge};
-use crate::broker::{Broker, Listen, Local, News, Storage};
+use crate::broker::{Access, Broker, Listen, Local, News, Storage};
 use crate::clock;
-use crate::config::{Config, Durability};
+use crate::config::{self, Config, Durability};
 use crate::flow::{Bulletin, LocalPublish};
 use crate::port;
 use crate::publisher::{Publisher, TAP_CAPACITY};
@@ -225,6 +225,11 @@ impl Gateway {
     }
 }
 
+/// Who may connect to the local broker.
+fn access(config: &config::Broker) -> Access {
+    Access::new(config, uuid::Uuid::new_v4().into_bytes())
+}
+
 /// The local broker's door for our own parts.
 fn way_in(local: Local) -> LocalPublish {
     LocalPublish::new(move |publish| local.publish(publish))
@@ -232,7 +237,7 @@ fn way_in(local: Local) -> LocalPublish {
 
 /// The local broker, with its file; without listeners it needs none.
 fn open_broker(config: &Config, queue: &Queue) -> Result<Broker, OpenError> {
-    let broker = Broker::new(config.broker.limits, queue.clone());
+    let broker = Broker::new(config.broker.limits, queue.clone()).with_access(access(&config.broker));
     if config.broker.listen.is_empty() {
         return Ok(broker);
     }

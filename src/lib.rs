@@ -12,7 +12,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | pure | [`reading`], [`topic`], [`format`](mod@format), [`wire`], [`mqtt`], [`render`], [`backoff`], and the deciding halves of parts (`queue::core`, `bridge::session`, `broker::routing`, …) |
+//! | pure | [`reading`], [`topic`], [`format`](mod@format), [`wire`], [`mqtt`], [`render`], [`backoff`], [`password`], and the deciding halves of parts (`queue::core`, `bridge::session`, `broker::routing`, …) |
 //! | configuration | [`config`] |
 //! | services | [`clock`], [`flow`], [`status`], [`logging`], [`signal`], [`control`], [`transport`] |
 //! | parts | [`port`], [`queue`], [`broker`], [`publisher`], [`bridge`] |
@@ -31,6 +31,7 @@ pub mod format;
 pub mod gateway;
 pub mod logging;
 pub mod mqtt;
+pub mod password;
 pub mod port;
 pub mod publisher;
 pub mod queue;

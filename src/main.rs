@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serialgate::command::{Exit, check, complain, demo, init, queue, run, sim, status};
+use serialgate::command::{Exit, check, complain, demo, init, passwd, queue, run, sim, status};
 
 /// Serial sensors to MQTT, and no reading lost.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Check(check::Args),
     /// Show one screen of everything the daemon knows
     Status(status::Args),
+    /// Hash a password for a user of the local broker
+    Passwd(passwd::Args),
     /// See and handle what waits: stats, peek, export, import, pause, resume, purge, verify
     Queue(queue::Args),
 }
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Init(args) => Ok(init::run(&args)),
         Command::Check(args) => Ok(check::run(&args)),
         Command::Status(args) => status::run(&args),
+        Command::Passwd(args) => passwd::run(&args),
         Command::Queue(args) => queue::run(&args),
     };
     exit.unwrap_or_else(|error| {

@@ -322,6 +322,9 @@ pub struct Broker {
     pub sent: u64,
     /// Messages that a full client queue made us drop.
     pub dropped: u64,
+    /// Connections that were not let in: no such user, a wrong password, or not allowed to.
+    #[serde(default)]
+    pub logins_refused: u64,
     /// Connections that came to nothing since the daemon started: one too many, silent, or without a
     /// handshake or CONNECT that could be taken.
     #[serde(default)]

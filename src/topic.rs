@@ -76,6 +76,26 @@ pub fn overlap(a: &str, b: &str) -> bool {
     }
 }
 
+/// Whether every topic that falls under the filter `inner` falls under `outer`.
+#[must_use]
+pub fn covers(outer: &str, inner: &str) -> bool {
+    if inner.starts_with('$') && outer.starts_with(['+', '#']) {
+        return false;
+    }
+    // A topic has a first level, so these two say the same; deeper down `#` stands for no level, too.
+    let inner = if inner == "#" { "+/#" } else { inner };
+    let (mut outer, mut inner) = (outer.split('/'), inner.split('/'));
+    loop {
+        match (outer.next(), inner.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (_, Some("#")) => return false,
+            (Some("+"), Some(_)) => {}
+            (Some(out), Some(within)) if out == within => {}
+            _ => return false,
+        }
+    }
+}
+
 /// `text` as a slug of `[a-z0-9_-]`: lower case, anything else becomes `_`, at most
 /// [`SLUG_MAX`] bytes. `None` where nothing is left.
 #[must_use]
@@ -153,6 +173,8 @@ impl Topics {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -205,6 +227,64 @@ mod tests {
         ] {
             assert_eq!((overlap(a, b), overlap(b, a)), (expected, expected), "{a} and {b}");
         }
+    }
+
+    #[test]
+    fn a_filter_covers_another_where_every_topic_of_it_falls_under_the_first() {
+        for (outer, inner, expected) in [
+            ("a/b", "a/b", true),
+            ("a/+", "a/b", true),
+            ("a/#", "a/+/c", true),
+            ("a/#", "a", true),
+            ("a/#", "a/#", true),
+            ("#", "a/#", true),
+            ("#", "#", true),
+            ("+/#", "#", true),
+            ("+", "+", true),
+            ("a/b", "a/+", false),
+            ("a/+", "a/#", false),
+            ("a/+/#", "a/#", false),
+            ("+/+/#", "#", false),
+            ("+", "#", false),
+            ("a", "a/b", false),
+            ("a/b/#", "a", false),
+            ("#", "$SYS/#", false),
+            ("+/x", "$SYS/x", false),
+            ("$SYS/#", "$SYS/+/x", true),
+            ("$SYS/#", "#", false),
+        ] {
+            assert_eq!(covers(outer, inner), expected, "{outer} over {inner}");
+        }
+    }
+
+    proptest! {
+        /// Against all topics of up to four levels of three letters: one more than filters have, so
+        /// that a wildcard stands for more than what they name.
+        #[test]
+        fn covering_is_what_all_topics_say(outer in filters(), inner in filters()) {
+            let mut topics: Vec<String> = vec![String::new()];
+            for _ in 0..4 {
+                let longer = topics.iter().flat_map(|topic| ["a", "", "$", "z"].map(|level| format!("{topic}/{level}")));
+                topics.extend(longer.collect::<Vec<_>>());
+                topics.sort();
+                topics.dedup();
+            }
+            let mut topics = topics.iter().filter_map(|topic| topic.strip_prefix('/')).filter(|topic| !topic.is_empty());
+            let all = topics.all(|topic| !matches(&inner, topic) || matches(&outer, topic));
+            prop_assert_eq!(covers(&outer, &inner), all, "{} over {}", outer, inner);
+        }
+    }
+
+    fn filters() -> impl Strategy<Value = String> {
+        let level = prop::sample::select(vec!["a", "", "$", "+"]);
+        (prop::collection::vec(level, 0..=3), any::<bool>()).prop_filter_map(
+            "a filter",
+            |(mut levels, is_deep)| {
+                levels.extend(is_deep.then_some("#"));
+                let filter = levels.join("/");
+                is_valid_filter(&filter).then_some(filter)
+            },
+        )
     }
 
     #[test]

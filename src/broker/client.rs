@@ -1,5 +1,9 @@
 //! The protocol with one connected client: packets in, bytes out. Knows no socket.
 
+mod accept;
+mod denied;
+mod newcomer;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -7,10 +11,12 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
+use super::access::Denial;
 use super::aliases::{MAXIMUM, OurAliases, TheirAliases};
 use super::end::End;
 use super::end::TakenOver;
 use super::filter::Filter;
+use super::login::Login;
 use super::session::{Outbound, PubRel, Session};
 use super::state::{Farewell, Place};
 use super::sys;
@@ -18,10 +24,13 @@ use super::traffic::Traffic;
 use super::{Broker, now};
 use crate::mqtt::codec::{Codec, CodecError};
 use crate::mqtt::packet::{
-    Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Subscribe, Version,
+    Ack, ConnAck, Disconnect, Packet, PacketId, Publish, Qos, Reason, Subscribe, Version,
 };
 use crate::mqtt::session::Arrival;
 use crate::queue::acks::{self, Acks, Due, Lost, Verdict};
+use crate::topic;
+
+pub(super) use newcomer::Newcomer;
 
 /// Answers that may wait for the disk, beside messages: more than anybody asks for at a time.
 const HELD_MAX: usize = 64;
@@ -32,6 +41,8 @@ pub(super) struct Client {
     seat: Seat,
     codec: Codec,
     version: Version,
+    client_id: Arc<str>,
+    login: Login,
     keep_alive: Option<Duration>,
     /// The session had no expiry at CONNECT, so DISCONNECT cannot give it one.
     ends_with_connection: bool,
@@ -56,30 +67,27 @@ impl Drop for Seat {
 }
 
 impl Client {
-    /// The client of a CONNECT, with its CONNACK in `out`. `wake` is told when there is something
-    /// to send.
+    /// A client that has logged in, with its CONNACK in `out`. `wake` is told when there is
+    /// something to send.
     ///
     /// # Errors
     /// The broker does not take it; `out` holds the CONNACK that says so.
     pub(super) fn enter(
         broker: &Broker,
         mut codec: Codec,
-        mut connect: Connect,
+        newcomer: &Newcomer,
+        login: Login,
         wake: Arc<Notify>,
         out: &mut BytesMut,
     ) -> Result<Self, End> {
-        let assigned = connect.client_id.is_empty();
-        if assigned {
-            connect.client_id = format!("serialgate-{}", uuid::Uuid::new_v4().simple()).into();
-        }
-        let attached = match broker.enter(&connect, None, wake) {
+        let Newcomer { connect, is_assigned } = newcomer;
+        let attached = match broker.enter(connect, &login, wake) {
             Ok(attached) => attached,
             Err(reason) => {
-                let why = match reason {
-                    Reason::CLIENT_ID => "the client id belongs to another user",
-                    _ => "too many sessions",
+                let end = match reason {
+                    Reason::CLIENT_ID => Denial::OthersSession.into(),
+                    _ => End::Refused { reason, why: "too many sessions" },
                 };
-                let end = End::Refused { reason, why };
                 refuse(&mut codec, &end, out);
                 return Err(end);
             }
@@ -92,7 +100,7 @@ impl Client {
             receive_maximum: limits.receive_maximum,
             maximum_packet_size: Some(limits.packet_bytes),
             topic_alias_maximum: MAXIMUM,
-            assigned_client_id: assigned.then(|| Arc::clone(&connect.client_id)),
+            assigned_client_id: is_assigned.then(|| Arc::clone(&connect.client_id)),
             ..ConnAck::new(Reason::SUCCESS, attached.is_resumed)
         };
         codec.encode(&Packet::ConnAck(Box::new(answer)), out)?;
@@ -100,10 +108,12 @@ impl Client {
         traffic.received(0);
         traffic.sent(out.len());
         seat.farewell.drops_will = false;
-        Ok(Self {
+        let client = Self {
             seat,
             codec,
             version: connect.version,
+            client_id: Arc::clone(&connect.client_id),
+            login,
             // One and a half times what was agreed (MQTT 5.0, 3.1.2.10).
             keep_alive: match connect.keep_alive_s {
                 0 => None,
@@ -113,7 +123,11 @@ impl Client {
             their_aliases: TheirAliases::default(),
             our_aliases: OurAliases::new(connect.topic_alias_maximum),
             traffic,
-        })
+        };
+        if attached.is_resumed {
+            client.end_denied()?;
+        }
+        Ok(client)
     }
 
     /// How long the client may be silent.
@@ -252,6 +266,7 @@ impl Client {
         self.their_aliases.resolve(&mut publish)?;
         publish.dup = false;
         match (publish.qos, publish.id.take()) {
+            (Qos::AtMostOnce, _) if !self.may_publish(&publish.topic) => Ok(()),
             (Qos::AtLeastOnce, Some(id)) => {
                 self.with_session(|session| session.incoming.publish_once_or_more())??;
                 self.accept(publish, Due::PubAck(id))
@@ -276,41 +291,13 @@ impl Client {
         }
     }
 
-    /// Takes a message of QoS 1 or 2 that has not been taken before.
-    fn accept(&mut self, publish: Publish, due: Due) -> Result<(), End> {
-        let once = match due {
-            Due::PubAck(_) => None,
-            Due::PubRec(id) => Some(id),
-        };
-        let verdict = match self.broker().publish(publish, self.place(), once, now()) {
-            Ok(verdict) => verdict,
-            Err(_full) => {
-                if let Due::PubRec(id) = due {
-                    self.with_session(|session| session.incoming.refused(id))?;
-                }
-                if self.version == Version::V3 {
-                    // 3.1.1 has no word for it: the client must come back and send it again.
-                    return Err(End::Refused { reason: Reason::QUOTA, why: "the queue is full" });
-                }
-                Verdict::Known(Reason::QUOTA)
-            }
-        };
-        self.push_ack(due, verdict)
-    }
-
-    /// Takes a message of QoS 2 that the local clients got before the daemon was started, but perhaps
-    /// not the queue.
-    fn accept_again(&mut self, publish: &Publish, id: PacketId) -> Result<(), End> {
-        match self.broker().offer(publish) {
-            Ok(ticket) => self.push_ack(Due::PubRec(id), Verdict::when(ticket, None, Reason::SUCCESS)),
-            Err(_full) => {
-                self.with_session(|session| session.incoming.restore(id, true))?;
-                Err(End::Refused { reason: Reason::QUOTA, why: "the queue is full" })
-            }
-        }
-    }
-
     fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Vec<Reason>, End> {
+        // What is a filter, and yet not taken, has a reason code of its own; this is none (4.7.1).
+        if subscribe.filters.iter().any(|wanted| !topic::is_valid_filter(&wanted.filter)) {
+            let why =
+                "a filter that is empty, or has a wildcard beside other characters or a # not at its end";
+            return Err(End::Refused { reason: Reason::FILTER_INVALID, why });
+        }
         let shares = |text: &str| Filter::parse(text).is_some_and(|filter| filter.group.is_some());
         if subscribe.filters.iter().any(|wanted| wanted.no_local && shares(&wanted.filter)) {
             return Err(End::protocol("no local on a shared subscription"));
@@ -319,7 +306,7 @@ impl Client {
         if subscribe.filters.iter().any(|wanted| names_sys(&wanted.filter)) {
             self.broker().want_sys();
         }
-        Ok(self.broker().lock().subscribe(self.place(), subscribe)?)
+        self.subscribe_to_allowed(subscribe)
     }
 
     fn goodbye(&mut self, disconnect: &Disconnect) -> End {
@@ -387,10 +374,14 @@ fn not_found(id: PacketId) -> Ack {
     Ack { id, reason: Reason::ID_NOT_FOUND }
 }
 
-/// Answers a CONNECT with a refusal, where the version has a code for it; over 5.0 in words, too.
+/// Answers a CONNECT with a refusal, where the version has a code for it; over 5.0 in words, too, as
+/// far as the client takes them.
 pub(super) fn refuse(codec: &mut Codec, end: &End, out: &mut BytesMut) {
     let Some(reason) = end.reason() else { return };
-    let answer = ConnAck { reason_string: Some(end.to_string().into()), ..ConnAck::new(reason, false) };
-    // To a reason that has no place in a CONNACK, closing the connection is the answer.
-    let _ = codec.encode(&Packet::ConnAck(Box::new(answer)), out);
+    let answer = ConnAck::new(reason, false);
+    let in_words = ConnAck { reason_string: Some(end.to_string().into()), ..answer.clone() };
+    if codec.encode(&Packet::ConnAck(Box::new(in_words)), out).is_err() {
+        // To a reason that has no place in a CONNACK, closing the connection is the answer.
+        let _ = codec.encode(&Packet::ConnAck(Box::new(answer)), out);
+    }
 }

@@ -17,9 +17,11 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Broker;
-use super::client::{Client, refuse};
+use super::access::Denial;
+use super::client::{Client, Newcomer, refuse};
 use super::door::{Refusal, Visit};
 use super::end::End;
+use super::login::Login;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{Connect, Packet, Reason, Version};
 use held::Held;
@@ -85,20 +87,34 @@ where
         () = broker.ready() => {}
         () = stop.cancelled() => return,
     }
-    if let Err(end) = visit.settle(&connect.client_id) {
-        refuse(&mut codec, &end, &mut link.output);
-        return link.close().await;
-    }
-    let (client_id, version) = (Arc::clone(&connect.client_id), connect.version);
-    let mut client = match Client::enter(&broker, codec, connect, Arc::clone(&wake), &mut link.output) {
-        Ok(client) => client,
+    let newcomer = Newcomer::new(connect);
+    // Nothing more is decoded until the CONNACK is on its way.
+    let admitted = tokio::select! {
+        admitted = admit(&broker, &newcomer, &visit) => admitted,
+        () = stop.cancelled() => return,
+    };
+    let login = match admitted {
+        Ok(login) => login,
         Err(end) => {
-            tracing::debug!(client = ?client_id, reason = %end, "client refused");
-            visit.part();
+            refuse(&mut codec, &end, &mut link.output);
             return link.close().await;
         }
     };
-    tracing::debug!(client = ?client_id, ?version, remote = %visit.remote.address, "client connected");
+    let (client_id, version) = (Arc::clone(&newcomer.connect.client_id), newcomer.connect.version);
+    let user = login.identity.user().cloned();
+    let mut client =
+        match Client::enter(&broker, codec, &newcomer, login, Arc::clone(&wake), &mut link.output) {
+            Ok(client) => client,
+            Err(end) => {
+                tracing::debug!(client = ?client_id, ?user, reason = %end, "client refused");
+                if end.reason() == Some(Reason::CLIENT_ID) {
+                    broker.0.logins.refuse(Denial::OthersSession, &newcomer.connect, &visit.remote);
+                }
+                visit.part();
+                return link.close().await;
+            }
+        };
+    tracing::debug!(client = ?client_id, ?user, ?version, remote = %visit.remote.address, "client connected");
     let end = link.serve(&broker, &mut client, &wake, &stop).await;
     tracing::debug!(client = ?client_id, reason = %end, "client disconnected");
     client.leave(&end, &mut link.output);
@@ -107,6 +123,13 @@ where
     if !matches!(end, End::Broken(_) | End::Stalled) {
         link.close().await;
     }
+}
+
+/// Finds out who a client is, and gives it a place among the others.
+async fn admit(broker: &Broker, newcomer: &Newcomer, visit: &Visit) -> Result<Login, End> {
+    let login = broker.0.logins.login(&newcomer.connect, &visit.remote, visit.deadline).await?;
+    visit.settle(&newcomer.connect.client_id)?;
+    Ok(login)
 }
 
 /// Over 3.1.1 only some refusals have a word of their own; anything else is answered by closing.
@@ -228,6 +251,7 @@ where
         if self.output.is_empty() && self.is_flushed {
             clock.moved = now;
         }
+        client.review()?;
         let mut took_any = false;
         // To take what it is sent is no excuse for half a packet.
         let caught_up = self.is_behind && self.output.is_empty() && self.input.len() < READ_BYTES;

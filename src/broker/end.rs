@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::access::Denial;
 use crate::mqtt::codec::CodecError;
 use crate::mqtt::packet::Reason;
 use crate::mqtt::session::Exceeded;
@@ -61,6 +62,12 @@ impl End {
 impl From<TakenOver> for End {
     fn from(TakenOver: TakenOver) -> Self {
         Self::Refused { reason: Reason::TAKEN_OVER, why: "another connection took the session" }
+    }
+}
+
+impl From<Denial> for End {
+    fn from(refusal: Denial) -> Self {
+        Self::Refused { reason: refusal.reason(), why: refusal.told() }
     }
 }
 

@@ -17,12 +17,14 @@ pub(super) enum Loss {
     TooLarge,
     /// A will for a bridge, whose queue was full.
     Will,
+    /// Its publisher may not publish to that topic.
+    Denied,
     /// Its own time was over. The publisher wanted that, so it is not in the total.
     Expired,
 }
 
 /// All reasons, with the name that each has in `$SYS` and in the metrics.
-pub(super) const NAMES: [(Loss, &str); 8] = [
+pub(super) const NAMES: [(Loss, &str); 9] = [
     (Loss::Full0, "qos0"),
     (Loss::Full1, "qos1"),
     (Loss::Full2, "qos2"),
@@ -30,6 +32,7 @@ pub(super) const NAMES: [(Loss, &str); 8] = [
     (Loss::Retained, "retained"),
     (Loss::TooLarge, "too_large"),
     (Loss::Will, "will"),
+    (Loss::Denied, "denied"),
     (Loss::Expired, "expired"),
 ];
 
@@ -72,7 +75,7 @@ mod tests {
             losses.add_many(loss, n);
         }
         losses.add(Loss::Full1);
-        assert_eq!(NAMES.map(|(loss, _)| losses.of(loss)), [1, 3, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(losses.total(), 29);
+        assert_eq!(NAMES.map(|(loss, _)| losses.of(loss)), [1, 3, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(losses.total(), 37);
     }
 }

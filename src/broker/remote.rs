@@ -10,12 +10,19 @@ pub(super) struct Remote {
     pub(super) address: IpAddr,
     /// The name in its certificate, where the listener asked for one and has verified it.
     pub(super) certificate: Option<Arc<str>>,
+    /// Whether it needs no name where it came in, if it is on this machine.
+    pub(super) anonymous: bool,
 }
 
 impl Remote {
     /// Without a certificate.
     pub(super) fn at(address: IpAddr) -> Self {
         // A client of IPv4 on a socket for both looks like this, and is the same client.
-        Self { address: address.to_canonical(), certificate: None }
+        Self { address: address.to_canonical(), certificate: None, anonymous: true }
+    }
+
+    /// Whether it may come in without a name: from this machine only.
+    pub(super) fn may_be_anonymous(&self) -> bool {
+        self.anonymous && self.address.is_loopback()
     }
 }

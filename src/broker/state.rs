@@ -152,6 +152,15 @@ impl State {
         self.router.retained.set_limits(limits.retained_messages, limits.retained_bytes);
     }
 
+    /// Wakes every connection: something has changed that all must look at.
+    pub(super) fn wake_all(&self) {
+        for entry in self.sessions.values() {
+            if let Presence::Online { wake, .. } = &entry.presence {
+                wake.notify_one();
+            }
+        }
+    }
+
     /// A message came from a client, with a payload of so many bytes.
     pub(super) fn count_received(&mut self, bytes: usize) {
         self.counts.received += 1;
@@ -204,7 +213,7 @@ impl State {
         Ok(filters
             .iter()
             .map(|text| {
-                let Some(filter) = Filter::parse(text) else { return Reason::NO_SUBSCRIPTION };
+                let Some(filter) = Filter::parse(text) else { return Reason::FILTER_INVALID };
                 if let Some(entry) = self.sessions.get_mut(&place.session) {
                     let removed = entry.session.filters.remove(text);
                     if removed.is_some() {
@@ -301,6 +310,7 @@ impl State {
             state: self.store_state,
             last_error: self.store_error.clone(),
             set_aside: self.set_aside,
+            logins_refused: 0,
             refused: 0,
         }
     }

@@ -3,11 +3,12 @@
 mod connect;
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{ConfigArg, Exit, complain, say};
 use crate::config::units::{print_duration, print_size};
-use crate::config::{Bridge, Config, Durability, Endpoint, Listener, Order, Port, WhenFull};
+use crate::config::{self, Bridge, Config, Durability, Endpoint, Listener, Order, Port, User, WhenFull};
 use crate::mqtt::packet::{Qos, Version};
 use crate::topic::{self, Route, Routes};
 use crate::transport::server::Papers;
@@ -61,6 +62,9 @@ fn describe(config: &Config) -> String {
     line("queue", &describe_queue(&config.queue));
     let listeners: Vec<String> = config.broker.listen.iter().map(describe_listener).collect();
     line("broker", if listeners.is_empty() { "none".to_owned() } else { listeners.join(", ") }.as_str());
+    for user in &config.broker.users {
+        line("user", &describe_user(user));
+    }
     for bridge in &config.bridges {
         line("bridge", &describe_bridge(bridge));
     }
@@ -72,8 +76,24 @@ fn describe_listener(listener: &Listener) -> String {
     how.extend(listener.tls.is_some().then_some("TLS"));
     how.extend(listener.wants_certificates().then_some("client certificates"));
     how.extend(listener.websocket.then_some("WebSocket"));
+    how.extend((!listener.anonymous).then_some("nobody without a name"));
     let address = listener.address;
     if how.is_empty() { address.to_string() } else { format!("{address} ({})", how.join(", ")) }
+}
+
+fn describe_user(user: &User) -> String {
+    let how = if user.password.is_some() { "password or certificate" } else { "certificate" };
+    let what = |filters: &Option<Vec<Arc<str>>>| match filters {
+        None => "everything".to_owned(),
+        Some(filters) if filters.is_empty() => "nothing".to_owned(),
+        Some(filters) => filters.join(", "),
+    };
+    format!(
+        "{} ({how}), publishes {}; subscribes to {}",
+        user.name,
+        what(&user.publish),
+        what(&user.subscribe)
+    )
 }
 
 fn describe_port(port: &Port) -> String {
@@ -174,6 +194,31 @@ fn listener_warning(listener: &Listener) -> Option<String> {
     warning.map(|warning| format!("listener {}: {warning}", listener.address))
 }
 
+/// Passwords on a network that anybody can listen to, or that nobody can use.
+fn user_warnings(broker: &config::Broker) -> Vec<String> {
+    let has_passwords = broker.users.iter().any(|user| user.password.is_some());
+    let is_open = |listener: &&Listener| {
+        has_passwords && listener.tls.is_none() && !listener.address.ip().to_canonical().is_loopback()
+    };
+    let open = broker.listen.iter().filter(is_open).map(|listener| {
+        format!(
+            "listener {}: passwords cross the network in the clear; give it `tls`, unless nobody else is on that \
+             network",
+            listener.address
+        )
+    });
+    let takes_certificates = broker.listen.iter().any(Listener::wants_certificates);
+    let useless = broker.users.iter().filter(|user| user.password.is_none() && !takes_certificates);
+    let useless = useless.map(|user| {
+        format!(
+            "user {}: without `password_hash` only a client certificate lets it in, and no listener has `client_ca`; \
+             `serialgate passwd` makes a hash",
+            user.name
+        )
+    });
+    open.chain(useless).collect()
+}
+
 /// What is allowed but probably not meant.
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -184,6 +229,7 @@ fn warnings(config: &Config) -> Vec<String> {
         warnings.push("there is no broker and no bridge, so readings go nowhere".to_owned());
     }
     warnings.extend(config.broker.listen.iter().filter_map(listener_warning));
+    warnings.extend(user_warnings(&config.broker));
     let own = format!("{}/{}/#", config.base, config.gateway);
     for bridge in &config.bridges {
         if let Some(filter) = echoed(bridge, &own) {
@@ -269,6 +315,34 @@ broker:
         listener 0.0.0.0:8883: the certificate of CN=rcgen self signed cert ended at 2001-02-03 00:00 UTC, and clients will not accept it; renew it
         listener 127.0.0.1:8884: the key /b.key does not belong to the certificate /a.pem; give the key that it was made with
         listener 127.0.0.1:8084: the file /no.pem of `tls` cannot be read: No such file or directory (os error 2)
+        ");
+    }
+
+    #[test]
+    fn users_are_told_with_what_is_wrong_with_their_ways_in() {
+        let hash = "$argon2id$v=19$m=4096,t=1,p=1$c29tZXNhbHQxNmJ5dGVzIQ$AxbPsoar4jn1B/TXxLkKTzwX53OVAvuM6N1Za4BCEU8";
+        let text = format!(
+            "gateway: g
+ports: [{{path: /dev/a}}]
+broker:
+  listen: [0.0.0.0:1883, {{address: 127.0.0.1:1884, anonymous: false}}]
+  users:
+    - {{name: esp32, password_hash: '{hash}', publish: [sensors/%c/#, up], subscribe: []}}
+    - {{name: board}}
+"
+        );
+        let config = Config::parse(&text, "s.yaml").unwrap();
+        let told = describe(&config);
+        let told: Vec<&str> =
+            told.lines().filter(|line| line.contains("broker ") || line.contains("user ")).collect();
+        assert_snapshot!(told.join("\n"), @r"
+        broker   0.0.0.0:1883, 127.0.0.1:1884 (nobody without a name)
+        user     esp32 (password or certificate), publishes sensors/%c/#, up; subscribes to nothing
+        user     board (certificate), publishes everything; subscribes to everything
+        ");
+        assert_snapshot!(warnings(&config).join("\n"), @r"
+        listener 0.0.0.0:1883: passwords cross the network in the clear; give it `tls`, unless nobody else is on that network
+        user board: without `password_hash` only a client certificate lets it in, and no listener has `client_ca`; `serialgate passwd` makes a hash
         ");
     }
 

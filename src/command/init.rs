@@ -2,7 +2,6 @@
 
 mod presets;
 mod questions;
-mod terminal;
 mod write;
 mod yaml;
 
@@ -12,12 +11,14 @@ use std::path::{Path, PathBuf};
 
 use self::presets::PRESETS;
 use self::questions::Known;
-use self::terminal::{Stop, Terminal};
 use self::write::{CONFIG_MODE, Existing, SECRET_MODE};
 use self::yaml::{Answers, Cloud, Login};
+use super::terminal::{Stop, Terminal};
 use super::{Exit, complain, say};
 use crate::config::{self, Config, Format};
 use crate::port::found;
+
+pub(super) use self::yaml::Scalar;
 
 /// `init` on the command line.
 #[derive(Clone, Debug, clap::Args)]

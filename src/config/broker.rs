@@ -4,6 +4,7 @@ mod limits;
 mod listener;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 pub use self::limits::Limits;
 use self::listener::Placed;
 pub use self::listener::{Listener, ServerTls};
+pub use self::users::User;
 use super::read::{Problems, Table, Wrong};
 use super::values;
 
@@ -20,9 +22,6 @@ const MAX_LISTENERS: usize = 16;
 /// The port that MQTT without TLS is known by.
 const MQTT_PORT: u16 = 1883;
 
-/// Keys of later versions.
-const LATER: [&str; 1] = ["users"];
-
 /// The local broker. It does not run where nothing is to be listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
@@ -31,6 +30,9 @@ pub struct Broker {
     /// The SQLite file that keeps sessions and retained messages; `None`: `broker.db` beside the
     /// queue's.
     pub path: Option<PathBuf>,
+    /// Who may connect with a name. Without any, only clients on loopback and those with a
+    /// certificate get in.
+    pub users: Vec<User>,
     /// How much it takes on.
     pub limits: Limits,
 }
@@ -38,7 +40,8 @@ pub struct Broker {
 impl Default for Broker {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), MQTT_PORT);
-        Self { listen: vec![Listener::plain(address)], path: None, limits: Limits::default() }
+        let listen = vec![Listener::plain(address)];
+        Self { listen, path: None, users: Vec::new(), limits: Limits::default() }
     }
 }
 
@@ -49,6 +52,7 @@ impl Broker {
         let Some(mut table) = Table::open("`broker`", node, problems) else { return broker };
         let example = "one address per line, as in `- 127.0.0.1:1883`, or `listen: []` for no local broker";
         let listeners = table.list("listen", MAX_LISTENERS, example, problems);
+        broker.users = users::read_all(&mut table, problems);
         broker.limits = Limits::read(&mut table, problems);
         if let Some(items) = listeners {
             let placed = listener::all(items, problems);
@@ -56,23 +60,23 @@ impl Broker {
             broker.listen = placed.into_iter().map(|placed| placed.listener).collect();
         }
         table.set("path", &mut broker.path, problems, |text| values::file(text).map(Some));
-        table.close(&LATER, problems);
+        table.close(&[], problems);
         broker
     }
 
-    /// What others of the network reach must know its clients: by their certificate.
+    /// What others of the network reach must know its clients: as users, or by their certificate.
     fn guard(&self, listeners: &[Placed], problems: &mut Problems) {
         for Placed { listener, place } in listeners {
             let (address, is_local) = (listener.address, listener.address.ip().to_canonical().is_loopback());
-            if is_local || listener.wants_certificates() {
+            if is_local || listener.wants_certificates() || !self.users.is_empty() {
                 continue;
             }
             let what = format!(
                 "listen: `{address}` can be reached from the network, and anybody could read and send everything"
             );
             let instead = format!(
-                "write `tls: {{certificate: FILE, key: FILE, client_ca: FILE}}`, so that clients need a \
-                 certificate, or `127.0.0.1:{}`, which only this machine reaches",
+                "add `users` (`serialgate passwd NAME` makes one), or `client_ca` to its `tls`, so that clients need \
+                 a certificate, or write `127.0.0.1:{}`, which only this machine reaches",
                 address.port()
             );
             problems.add(*place, &Wrong::new(what, instead));

@@ -785,7 +785,6 @@ bridges:
             ("output: json", "`output`"),
             ("ports: [{path: /dev/a, output: json}]", "`output`"),
             ("ports: [{path: /dev/a, format: csv}]", "`csv`"),
-            ("broker: {users: []}", "`users`"),
         ] {
             let version = env!("CARGO_PKG_VERSION");
             let sentence = format!("{what} is not available in this version ({version}); ");

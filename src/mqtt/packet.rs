@@ -130,6 +130,8 @@ impl Reason {
     pub const RATE_TOO_HIGH: Self = Self(0x96);
     /// An administrative limit was reached.
     pub const QUOTA: Self = Self(0x97);
+    /// More connections in a time than the receiver takes.
+    pub const CONNECTION_RATE: Self = Self(0x9F);
 
     /// Whether it means failure.
     #[must_use]

@@ -1,6 +1,7 @@
 //! Many connections, silent and slow ones above all.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 use serialgate::broker::{Limits, Listen};
@@ -8,8 +9,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::daemon::{Daemon, free};
 use crate::papers::Authority;
-use crate::site::{CONNACK, CONNECT, PATIENCE, Site, greet, rest, tcp, through, tls, websocket};
+use crate::site::{CONNACK, CONNECT, PATIENCE, Site, greet, ping, rest, tcp, through, tls, websocket};
 
 /// One listener of each kind.
 async fn all_kinds(authority: &Authority, limits: Limits) -> Site {
@@ -47,6 +49,30 @@ async fn silent_sockets_hold_nobody_up_at_any_door() {
     }
     assert!(began.elapsed() < PATIENCE);
     site.refused(80).await;
+    all_doors_open(&site, &authority).await;
+}
+
+#[tokio::test]
+async fn nonsense_at_any_door_harms_nobody() {
+    let authority = Authority::new("house");
+    let site = all_kinds(&authority, Limits::default()).await;
+    let config = authority.believer(None);
+    let mut client = tls(site.addresses[1], &config).await.unwrap();
+    greet(&mut client).await;
+    // Beginnings that lead further than the first byte.
+    let beginnings: [&[u8]; 4] =
+        [b"", CONNECT, b"\x16\x03\x01\x00\x80\x01\x00\x00\x7c\x03\x03", b"GET / HTTP/1.1\r\n"];
+    let mut random = fastrand::Rng::with_seed(5);
+    for case in 0..400 {
+        let mut said = beginnings[case / 4 % 4].to_vec();
+        said.extend((0..random.usize(..200)).map(|_| random.u8(..)));
+        let mut stream = tcp(site.addresses[case % 4]).await;
+        // It may be closed before all is said.
+        let _ = stream.write_all(&said).await;
+        let _ = stream.shutdown().await;
+        rest(&mut stream).await;
+    }
+    ping(&mut client).await;
     all_doors_open(&site, &authority).await;
 }
 
@@ -142,7 +168,7 @@ async fn one_address_of_the_network_gets_no_more_than_its_share() {
 
 #[tokio::test]
 async fn the_wildcard_of_ipv6_takes_clients_of_ipv4_as_well() {
-    let port = std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    let port = free().port();
     let address = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
     let site = Site::with(Limits::default(), vec![(address, address.into())]);
     for client in [SocketAddr::from(([127, 0, 0, 1], port)), format!("[::1]:{port}").parse().unwrap()] {
@@ -157,4 +183,23 @@ async fn the_wildcard_of_ipv6_takes_clients_of_ipv4_as_well() {
         greet(&mut timeout(PATIENCE, connected).await.unwrap()).await;
     }
     assert_eq!(site.broker.stats().refused, 0);
+}
+
+#[tokio::test]
+async fn a_flood_that_takes_all_descriptors_passes() {
+    let address = free();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_serialgate")]);
+    let daemon = Daemon::start_as(command, &format!("broker: {{listen: ['{address}']}}\n"), address).await;
+    let mut client = tcp(address).await;
+    greet(&mut client).await;
+    let mut flood = Vec::new();
+    for _ in 0..100 {
+        flood.push(tcp(address).await);
+    }
+    daemon.until_said("cannot accept connections; will try again", 1).await;
+    ping(&mut client).await;
+    drop(flood);
+    greet(&mut tcp(address).await).await;
+    assert!(daemon.log().matches("cannot accept").count() < 5, "{}", daemon.log());
 }

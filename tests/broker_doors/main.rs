@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod crowds;
+mod daemon;
 mod papers;
 mod reload;
 mod site;

@@ -2,110 +2,20 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::pty::{OpenptyResult, openpty};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, ttyname};
-use serde_json::Value;
-use tempfile::TempDir;
+use nix::unistd::ttyname;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
+use crate::daemon::{Daemon, free};
 use crate::papers::{Authority, server};
 use crate::site::{PATIENCE, greet, ping, tcp, tls};
-
-/// A running daemon with a configuration of its own; ends with its handle.
-struct Daemon {
-    child: Child,
-    folder: TempDir,
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// An address that is free now.
-fn free() -> SocketAddr {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
-}
-
-fn serialgate() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_serialgate"))
-}
-
-impl Daemon {
-    /// Starts it, and waits until `address` answers.
-    async fn start(config: &str, address: SocketAddr) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self::write(folder.path(), config);
-        let log = File::create(folder.path().join("log")).unwrap();
-        let child = serialgate()
-            .args(["run", "--config"])
-            .arg(folder.path().join("serialgate.yaml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let daemon = Self { child, folder };
-        daemon.until_open(address).await;
-        daemon
-    }
-
-    fn write(folder: &Path, config: &str) {
-        let own = "gateway: pi\nqueue: {path: queue.db}\ncontrol: {socket: control.sock}\n";
-        fs::write(folder.join("serialgate.yaml"), format!("{own}{config}")).unwrap();
-    }
-
-    /// Changes the configuration, and has it read.
-    fn reload(&self, config: &str) {
-        Self::write(self.folder.path(), config);
-        self.hang_up();
-    }
-
-    fn hang_up(&self) {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-
-    async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let waiting = async {
-            while !holds() {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        assert!(timeout(PATIENCE, waiting).await.is_ok(), "never {what}:\n{}", self.log());
-    }
-
-    async fn until_open(&self, address: SocketAddr) {
-        self.until("open", || std::net::TcpStream::connect(address).is_ok()).await;
-    }
-
-    /// Waits until `words` have been said `times` times.
-    async fn until_said(&self, words: &str, times: usize) {
-        self.until(words, || self.log().matches(words).count() >= times).await;
-    }
-
-    fn ports(&self) -> Vec<Value> {
-        let mut command = serialgate();
-        command.args(["status", "--json", "--socket"]).arg(self.folder.path().join("control.sock"));
-        let mut status: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
-        status["ports"].as_array_mut().unwrap().drain(..).collect()
-    }
-}
 
 /// The certificate that is shown at `address`.
 async fn shown(address: SocketAddr, config: &Arc<ClientConfig>) -> CertificateDer<'static> {

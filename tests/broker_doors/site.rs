@@ -45,7 +45,7 @@ impl Site {
         for (tls, websocket) in kinds {
             let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = bound.local_addr().unwrap();
-            let config = Listener { address, tls: tls.clone(), websocket: *websocket };
+            let config = Listener { tls: tls.clone(), websocket: *websocket, ..Listener::plain(address) };
             listeners.push((address, Listen::on(bound, config)));
         }
         Self::with(limits, listeners)

@@ -5,6 +5,7 @@ use serialgate::config::{Listener, ServerTls};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
+use crate::daemon::free;
 use crate::papers::{Authority, client};
 use crate::site::{CONNECT, Site, greet, rest, tcp, tls};
 
@@ -113,9 +114,7 @@ async fn a_certificate_that_is_not_there_yet_holds_up_its_own_listener_only() {
         },
         client_ca: None,
     };
-    let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = bound.local_addr().unwrap();
-    drop(bound);
+    let address = free();
     let listener = Listener { tls: Some(late), ..Listener::plain(address) };
     let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let open = other.local_addr().unwrap();

@@ -224,6 +224,11 @@ impl Agent {
         (words, reason)
     }
 
+    /// Whether a client's connection has ended by now.
+    pub(crate) fn has_ended(&self, client: &str) -> bool {
+        self.said.lock().unwrap().ends.iter().any(|(name, ..)| name == client)
+    }
+
     /// Breaks all connections: nothing is said on them any more.
     pub(crate) fn kill(mut self) {
         self.process.kill();

@@ -18,6 +18,7 @@ mod features;
 mod limits;
 mod mosquitto;
 mod refusals;
+mod reload;
 mod sessions;
 mod site;
 mod transports;

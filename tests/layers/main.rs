@@ -48,6 +48,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("topic", Layer::Pure),
     ("wire", Layer::Pure),
     ("mqtt", Layer::Pure),
+    ("password", Layer::Pure),
     ("config", Layer::Config),
     ("clock", Layer::Service),
     ("control", Layer::Service),
@@ -75,6 +76,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("queue::types", Layer::Pure),
     ("port", Layer::Part),
     ("broker", Layer::Part),
+    ("broker::access", Layer::Pure),
     ("broker::aliases", Layer::Pure),
     ("broker::buffers", Layer::Pure),
     ("broker::door::crowd", Layer::Pure),
@@ -161,6 +163,7 @@ const CLOCK: &[&str] = &["Instant::now", "SystemTime::now", ".elapsed("];
 
 /// Crates that only one place may use, so that it alone changes with them.
 const OWNERS: &[(&str, &[&str])] = &[
+    ("argon2", &["password"]),
     ("clap", &["command", "main"]),
     ("glob", &["config", "port"]),
     ("ratatui", &["command"]),

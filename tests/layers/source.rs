@@ -213,6 +213,12 @@ fn paths(tokens: &[Token]) -> Vec<UsedPath> {
                 i = use_tree(tokens, i + 1, &[], &mut found);
                 imports.extend(found.into_iter().map(|(name, segments)| (name, UsedPath { line, segments })));
             }
+            Kind::Word(word) if word == "pub" => {
+                // `pub(in crate::a)` says who may see something; it uses nothing.
+                let is_within = matches!(tokens.get(i + 2).map(|token| &token.kind), Some(Kind::Word(word)) if word == "in");
+                let end = |token: &Token| matches!(token.kind, Kind::Mark(')'));
+                i += if is_within { 1 + tokens[i..].iter().position(end).unwrap_or(0) } else { 1 };
+            }
             Kind::Word(_) => {
                 let mut segments = Vec::new();
                 i = path(tokens, i, &mut segments);
@@ -318,6 +324,12 @@ mod tests {
             used("use crate::status; use std::time as t; fn f() { t::Instant::now(); status::Queue {} }"),
             ["crate::status", "crate::status::Queue", "std::time", "std::time::Instant::now"]
         );
+    }
+
+    #[test]
+    fn a_visibility_is_no_use() {
+        let text = "pub(in crate::a) struct X; pub(crate) struct Y(pub b::C); impl X { pub(in super::d) fn e(f: g::H) {} }";
+        assert_eq!(used(text), ["b::C", "g::H"]);
     }
 
     #[test]

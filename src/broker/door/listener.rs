@@ -180,11 +180,13 @@ impl Door<'_> {
     /// than one that waits.
     fn start(&self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
         let end = CancellationToken::new();
-        let Ok(visit) = Visit::begin(&self.broker, Remote::at(peer.ip()), end.clone()) else { return };
+        let remote = Remote { anonymous: self.config.anonymous, ..Remote::at(peer.ip()) };
+        let origins = self.origins(&remote);
+        let Ok(visit) = Visit::begin(&self.broker, remote, end.clone()) else { return };
         tune(&stream);
         let papers = self.papers.borrow().clone();
         let upgrade = self.config.websocket.then(|| Upgrade {
-            origins: self.origins(),
+            origins,
             packet_bytes: usize::try_from(self.broker.limits().packet_bytes).unwrap_or(usize::MAX),
         });
         let (broker, stop) = (self.broker.clone(), self.stop.clone());
@@ -196,10 +198,16 @@ impl Door<'_> {
         });
     }
 
-    /// The pages that may open a WebSocket here. Where it is enough to be on this machine, or to have
-    /// a certificate in the browser, any page that is open there would be let in.
-    fn origins(&self) -> Origins {
-        if self.config.wants_certificates() { Origins::SameHost } else { Origins::Loopback }
+    /// The pages that may open a WebSocket from `remote`. Where it is enough to be on this machine, or
+    /// to have a certificate in the browser, any page that is open there would be let in.
+    fn origins(&self, remote: &Remote) -> Origins {
+        if self.config.wants_certificates() {
+            Origins::SameHost
+        } else if remote.may_be_anonymous() {
+            Origins::Loopback
+        } else {
+            Origins::Any
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Acks, Bequest, Entry, Filter, Loss, Place, Session, SessionKey, State};
+use super::{Acks, Bequest, Entry, Filter, Loss, Place, Session, SessionKey, State, TakenOver};
 use crate::broker::pool::NoRoom;
 use crate::mqtt::packet::{Connect, Publish, Reason, Version, Will};
 
@@ -178,6 +178,34 @@ impl State {
         self.recount(place.session);
         self.note_session(place.session, false, now);
         due
+    }
+
+    /// Forgets the will of a connected client if it goes to a topic that is not `allowed` any more.
+    pub(in crate::broker) fn keep_will_if(
+        &mut self,
+        place: Place,
+        allowed: impl Fn(&str) -> bool,
+    ) -> Result<(), TakenOver> {
+        let entry = self.entry(place)?;
+        if let Presence::Online { will, .. } = &mut entry.presence
+            && will.take_if(|will| !allowed(&will.message.topic)).is_some()
+        {
+            let client_id = Arc::clone(&entry.client_id);
+            self.note_will(&client_id, None, 0);
+        }
+        Ok(())
+    }
+
+    /// Ends the session of `client_id` if nobody is connected and nobody can come back to it: its
+    /// owner `is_gone`. Else the client id would be lost with the user.
+    pub(in crate::broker) fn forget_abandoned(&mut self, client_id: &str, is_gone: impl Fn(&str) -> bool) {
+        let Some(&key) = self.by_client.get(client_id) else { return };
+        let Some(entry) = self.sessions.get(&key) else { return };
+        let is_offline = matches!(entry.presence, Presence::Offline { .. });
+        if is_offline && entry.owner.as_deref().is_some_and(is_gone) {
+            self.losses.add_many(Loss::Forgotten, entry.session.waiting());
+            self.forget(key);
+        }
     }
 
     /// Does what is due at `now`: ends sessions, and gives the wills to be published.

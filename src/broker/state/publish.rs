@@ -7,11 +7,16 @@ use super::presence::Presence;
 use super::promise::{Maybe, Origin, Published};
 use super::{Loss, Room, SessionKey, State};
 use crate::broker::message::{Delivery, Message};
+use crate::broker::sys;
 use crate::mqtt::packet::{Publish, Qos};
 
 impl State {
     /// Routes a message.
     pub(in crate::broker) fn publish(&mut self, publish: Publish, origin: Origin, now: Instant) -> Published {
+        if matches!(origin, Origin::Client { .. }) && sys::is_ours(&publish.topic) {
+            // Only the broker speaks there.
+            return Published { reached: 0, kept: None };
+        }
         self.next_message += 1;
         let is_ours = origin == Origin::Ours;
         let message = Arc::new(Message { id: self.next_message, is_ours, ..Message::new(publish, now) });

@@ -71,3 +71,20 @@ async fn without_subscribers_nothing_is_told_and_nothing_is_kept() {
     assert_eq!(broker.stats().retained, 0);
     all.hear_nothing().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_else_speaks_there() {
+    let (broker, _stop) = serving(Limits::default());
+    let mut peer = Peer::subscriber(&broker, Version::V3, "s", "$SYS/mine", Qos::AtMostOnce).await;
+    for retain in [false, true] {
+        let publish = Publish { retain, ..message("$SYS/mine", "x", Qos::AtMostOnce) };
+        peer.say(Packet::Publish(Box::new(publish))).await;
+    }
+    let dying = Connect { will: Some(will("$SYS/mine", 0)), ..connect(Version::V3, "d") };
+    let mut dead = Peer::open(&broker, Version::V3);
+    dead.say(Packet::Connect(Box::new(dying))).await;
+    assert!(matches!(dead.hear().await, Packet::ConnAck(answer) if answer.reason == Reason::NOT_AUTHORIZED));
+    peer.settle().await;
+    peer.subscribe(wanted("$SYS/mine", Qos::AtMostOnce)).await;
+    peer.hear_nothing().await;
+}

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::Args;
 use super::presets::{Access, Link, PRESETS, Preset, find};
-use super::terminal::{Stop, Terminal};
 use super::yaml::{Answers, Cloud, Login, Port, Scalar, Speaks, url};
+use crate::command::terminal::{Stop, Terminal};
 use crate::config::{Config, ConfigError, Format};
 use crate::port::found::{Found, Kind};
 

@@ -228,7 +228,7 @@ pub(super) fn url(host: &str, link: Link, tls: bool) -> String {
 /// A text as a YAML value: read back, it is the very same text, and never a number, a truth value or a
 /// group of keys.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scalar<'a>(pub(super) &'a str);
+pub(in crate::command) struct Scalar<'a>(pub(in crate::command) &'a str);
 
 impl Display for Scalar<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

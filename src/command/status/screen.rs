@@ -26,9 +26,13 @@ pub(super) fn render(status: &Status) -> String {
     lines.push(String::new());
     lines.extend(bridges(&status.bridges));
     let broker = &status.broker;
+    let refused = match broker.refused {
+        0 => String::new(),
+        refused => format!("; {} refused", count(refused, "connection")),
+    };
     lines.push(String::new());
     lines.push(format!(
-        "Local broker: {}, {}, {} retained; {} received, {} sent, {} dropped",
+        "Local broker: {}, {}, {} retained; {} received, {} sent, {} dropped{refused}",
         count(broker.clients, "client"),
         count(broker.subscriptions, "subscription"),
         broker.retained,
@@ -288,7 +292,8 @@ mod tests {
             state: QueueState::Degraded,
             last_error: Some("database or disk is full".into()),
         };
-        let broker = Broker { clients: 1, subscriptions: 2, retained: 7, sent: 99, ..Broker::default() };
+        let broker =
+            Broker { clients: 1, subscriptions: 2, retained: 7, sent: 99, refused: 2, ..Broker::default() };
         let status =
             Status { ports: vec![open, busy], queue, bridges: vec![cloud, spare], broker, ..status() };
         assert_snapshot!(render(&status), @r"
@@ -309,7 +314,7 @@ mod tests {
         spare   connected   1h 6min       12         12      12333  1s
           cloud: connection refused
 
-        Local broker: 1 client, 2 subscriptions, 7 retained; 0 received, 99 sent, 0 dropped
+        Local broker: 1 client, 2 subscriptions, 7 retained; 0 received, 99 sent, 0 dropped; 2 connections refused
         ");
     }
 

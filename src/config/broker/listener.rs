@@ -18,6 +18,8 @@ pub struct Listener {
     pub tls: Option<ServerTls>,
     /// Whether MQTT comes through a WebSocket.
     pub websocket: bool,
+    /// Whether clients on this machine need no name.
+    pub anonymous: bool,
 }
 
 /// How a listener encrypts. The files are PEM.
@@ -40,7 +42,7 @@ impl Listener {
     /// Without TLS or WebSocket.
     #[must_use]
     pub fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: None, websocket: false }
+        Self { address, tls: None, websocket: false, anonymous: true }
     }
 
     /// Whether it lets in only whom a certificate authority of its own vouches for.
@@ -96,8 +98,10 @@ fn listener(node: &Node, problems: &mut Problems) -> Option<Listener> {
     let tls = tls(&mut table, problems);
     let mut websocket = false;
     table.set("websocket", &mut websocket, problems, values::truth);
+    let mut anonymous = true;
+    table.set("anonymous", &mut anonymous, problems, values::truth);
     table.close(&[], problems);
-    found.map(|address| Listener { address, tls, websocket })
+    found.map(|address| Listener { address, tls, websocket, anonymous })
 }
 
 /// Reads the key `tls` of a listener.

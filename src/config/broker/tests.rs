@@ -105,17 +105,18 @@ fn what_the_network_reaches_must_know_its_clients() {
     ];
     assert_snapshot!(said(&texts), @r"
     broker: {listen: ['0.0.0.0:1883']}
-    s.yaml:1:19: listen: `0.0.0.0:1883` can be reached from the network, and anybody could read and send everything; write `tls: {certificate: FILE, key: FILE, client_ca: FILE}`, so that clients need a certificate, or `127.0.0.1:1883`, which only this machine reaches
+    s.yaml:1:19: listen: `0.0.0.0:1883` can be reached from the network, and anybody could read and send everything; add `users` (`serialgate passwd NAME` makes one), or `client_ca` to its `tls`, so that clients need a certificate, or write `127.0.0.1:1883`, which only this machine reaches
 
     broker:
       listen:
         - {address: '[::]:8883', tls: {certificate: a, key: b}}
-    s.yaml:3:7: listen: `[::]:8883` can be reached from the network, and anybody could read and send everything; write `tls: {certificate: FILE, key: FILE, client_ca: FILE}`, so that clients need a certificate, or `127.0.0.1:8883`, which only this machine reaches
+    s.yaml:3:7: listen: `[::]:8883` can be reached from the network, and anybody could read and send everything; add `users` (`serialgate passwd NAME` makes one), or `client_ca` to its `tls`, so that clients need a certificate, or write `127.0.0.1:8883`, which only this machine reaches
 
     broker: {listen: [{address: '192.168.1.5:80', websocket: true}]}
-    s.yaml:1:19: listen: `192.168.1.5:80` can be reached from the network, and anybody could read and send everything; write `tls: {certificate: FILE, key: FILE, client_ca: FILE}`, so that clients need a certificate, or `127.0.0.1:80`, which only this machine reaches
+    s.yaml:1:19: listen: `192.168.1.5:80` can be reached from the network, and anybody could read and send everything; add `users` (`serialgate passwd NAME` makes one), or `client_ca` to its `tls`, so that clients need a certificate, or write `127.0.0.1:80`, which only this machine reaches
     ");
     parse("broker: {listen: [{address: '0.0.0.0:8883', tls: {certificate: a, key: b, client_ca: c}}]}");
+    parse("broker: {listen: ['0.0.0.0:1883'], users: [{name: a}]}");
     parse("broker: {listen: ['127.3.2.1:1883', '[::1]:1883', '[::ffff:127.0.0.1]:1884']}");
 }
 

@@ -215,7 +215,52 @@ fn is_loopback(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const REQUEST: &str = "GET /mqtt HTTP/1.1\r\nHost: gateway.lan\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+
+    proptest! {
+        #[test]
+        fn a_damaged_request_is_answered_or_refused(
+            cuts in prop::collection::vec((0..REQUEST.len(), 0..9_usize, prop::collection::vec(any::<u8>(), 0..5)), 0..4)
+        ) {
+            let mut head = REQUEST.as_bytes().to_vec();
+            for (at, length, new) in cuts {
+                let start = at.min(head.len());
+                let end = (start + length).min(head.len());
+                head.splice(start..end, new);
+            }
+            if let Ok(answer) = answer(&head, Origins::Loopback, false) {
+                let answer = String::from_utf8(answer).unwrap();
+                prop_assert!(answer.starts_with("HTTP/1.1 101 ") && answer.contains("sec-websocket-protocol: mqtt\r\n"));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_may_come_in_pieces_and_what_follows_it_is_kept() {
+        for size in [1, 3, 50, 1000] {
+            let (mut client, mut server) = tokio::io::duplex(size);
+            let said = [REQUEST.as_bytes(), b"rest"].concat();
+            let saying = async {
+                client.write_all(&said).await.unwrap();
+                client.shutdown().await.unwrap();
+            };
+            let hearing = async {
+                let mut input = Vec::new();
+                let Ok(Some(Ok(end))) = read_head(&mut server, &mut input).await else { panic!("no head") };
+                let tail = input.split_off(end);
+                server.read_to_end(&mut input).await.unwrap();
+                [&input[..end], &tail, &input[end..]].concat()
+            };
+            let ((), heard) = tokio::join!(saying, hearing);
+            assert_eq!(heard, said, "in pieces of {size}");
+        }
+    }
 
     #[test]
     fn pages_from_elsewhere_stay_out_where_nobody_says_who_they_are() {
