@@ -13,9 +13,10 @@
 //! connection, without a socket; `connection` moves the bytes, `door` lets clients come to it, and
 //! `login` checks their passwords.
 //!
-//! It is a tap on the durable path, not a stage of it: sessions and retained messages live in
-//! memory and are gone after a restart. A client's message that a bridge forwards goes into the
-//! queue first, and is acknowledged when it is safe there. Everything has a limit ([`Limits`]);
+//! It is a tap on the durable path, not a stage of it. What its clients are promised lives in memory,
+//! and a thread of its own keeps a file up to date with it (`journal`, `store`, `keeper`). A client's
+//! message that a bridge forwards goes into the queue first, and is acknowledged when it is safe there,
+//! and here for everybody it is kept for. Everything has a limit ([`Limits`]);
 //! what does not fit is dropped and counted, never waited for.
 
 mod access;
@@ -27,6 +28,8 @@ mod door;
 mod end;
 mod filter;
 mod intake;
+mod journal;
+mod keeper;
 mod load;
 mod login;
 mod losses;
@@ -37,6 +40,7 @@ mod retained;
 mod routing;
 mod session;
 mod state;
+mod store;
 mod sys;
 mod tell;
 #[cfg(test)]
@@ -48,10 +52,11 @@ pub use crate::config::Limits;
 pub use access::Access;
 pub use door::Listen;
 pub use intake::{Intake, NoIntake};
+pub use store::{News, Storage};
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -59,15 +64,18 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Listener};
-use crate::mqtt::packet::{Connect, Publish, Reason};
+use crate::flow::Passed;
+use crate::mqtt::packet::{Connect, PacketId, Publish, Reason};
+use crate::queue::acks::Verdict;
 use crate::queue::{Full, Ticket};
 use crate::status;
 use buffers::Buffers;
 use door::{Doors, Hall, Visit};
+use keeper::{Keeper, Locked, lock};
 use login::{Login, Logins};
 use losses::Loss;
 use remote::Remote;
-use state::{Attached, Farewell, Place, State};
+use state::{Attached, Bequest, Farewell, Origin, Place, Published, State};
 
 /// The broker. Cheap to clone; all clones are the same broker.
 #[derive(Clone)]
@@ -81,6 +89,11 @@ struct Inner {
     /// The listeners that a reload wants.
     listeners: watch::Sender<Option<Vec<Listener>>>,
     state: Mutex<State>,
+    /// Calls the thread that keeps the file.
+    work: Condvar,
+    storage: Mutex<Keeper>,
+    /// Cancelled when the file has been read, or there is none: clients may come.
+    ready: CancellationToken,
     /// What connections hold in their buffers.
     buffers: Mutex<Buffers<Arc<Notify>>>,
     /// Told when the next deadline of a session may have changed.
@@ -99,6 +112,8 @@ impl Broker {
     /// A broker without clients. What a bridge wants of its clients' messages goes to `intake`.
     #[must_use]
     pub fn new(limits: Limits, intake: impl Intake + 'static) -> Self {
+        let ready = CancellationToken::new();
+        ready.cancel();
         Self(Arc::new(Inner {
             limits: Mutex::new(limits),
             intake: Box::new(intake),
@@ -107,6 +122,9 @@ impl Broker {
             listeners: watch::Sender::new(None),
             state: Mutex::new(State::new(limits, now())),
             buffers: Mutex::new(Buffers::new(buffers_bytes(&limits))),
+            work: Condvar::new(),
+            storage: Mutex::default(),
+            ready,
             deadline_changed: Notify::new(),
             sys_wanted: Notify::new(),
         }))
@@ -127,10 +145,16 @@ impl Broker {
         self.lock().wake_all();
     }
 
-    /// A way in for our own parts.
+    /// A way in for our own publisher.
     #[must_use]
     pub fn local(&self) -> Local {
-        Local(self.clone())
+        Local { broker: self.clone(), origin: Origin::Ours }
+    }
+
+    /// A way in for a bridge.
+    #[must_use]
+    pub fn local_for_bridge(&self) -> Local {
+        Local { broker: self.clone(), origin: Origin::Bridge }
     }
 
     /// The numbers for `status`.
@@ -204,8 +228,8 @@ impl Broker {
                 () = due => {
                     let now = now();
                     let wills = self.lock().expire(now);
-                    for (session, will) in wills {
-                        self.publish_will(will, session, now);
+                    for will in wills {
+                        self.publish_will(will, now);
                     }
                 }
                 () = self.0.deadline_changed.notified() => {}
@@ -223,7 +247,7 @@ impl Broker {
             state.attach(connect, login.identity.user(), wake, now)?
         };
         if let Some(will) = attached.will.take() {
-            self.publish_will(will, attached.place.session, now);
+            self.publish_will(will, now);
         }
         Ok(attached)
     }
@@ -233,28 +257,44 @@ impl Broker {
         let now = now();
         let will = self.lock().detach(place, farewell, now);
         if let Some(will) = will {
-            self.publish_will(will, place.session, now);
+            self.publish_will(will, now);
         }
         self.0.deadline_changed.notify_one();
     }
 
-    /// A client publishes: first into the queue, if a bridge wants it, then to the subscribers.
-    /// Tells how many of those there are.
-    fn publish(&self, publish: Publish, place: Place, now: Instant) -> Result<(Option<Ticket>, usize), Full> {
-        let ticket = self.0.intake.offer(&publish)?;
-        let reached = self.lock().publish(publish, Some(place.session), now);
-        Ok((ticket, reached))
+    /// A client publishes: first into the queue, if a bridge wants it, then to the subscribers. Tells
+    /// how and when it may be acknowledged. `id`: its packet id, with QoS 2.
+    fn publish(
+        &self,
+        publish: Publish,
+        place: Place,
+        id: Option<PacketId>,
+        now: Instant,
+    ) -> Result<Verdict, Full> {
+        let ticket = self.offer(&publish)?;
+        let once = id.map(|id| (id, ticket.is_some()));
+        let origin = Origin::Client { session: place.session, once };
+        let Published { reached, kept } = self.lock().publish(publish, origin, now);
+        let otherwise = if reached == 0 { Reason::NO_SUBSCRIBERS } else { Reason::SUCCESS };
+        Ok(Verdict::when(ticket, kept, otherwise))
+    }
+
+    /// A client's message goes into the queue, if a bridge wants it.
+    fn offer(&self, publish: &Publish) -> Result<Option<Ticket>, Full> {
+        self.0.intake.offer(publish)
     }
 
     /// Nobody waits for a will's acknowledgement: if the queue is full, the queue's own counters
     /// do not know of it, so it counts as dropped here.
-    fn publish_will(&self, will: Publish, session: routing::SessionKey, now: Instant) {
-        let taken = self.0.intake.offer(&will);
+    fn publish_will(&self, will: Bequest, now: Instant) {
+        let Bequest { client_id, session, message } = will;
+        let taken = self.offer(&message);
         let mut state = self.lock();
         if taken.is_err() {
             state.count_lost(Loss::Will);
         }
-        state.publish(will, Some(session), now);
+        state.publish(message, Origin::Client { session, once: None }, now);
+        state.will_published(&client_id);
     }
 
     /// The limits as of now: a reload changes them.
@@ -266,8 +306,8 @@ impl Broker {
         self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        Locked { state: lock(&self.0.state), work: &self.0.work }
     }
 }
 
@@ -281,13 +321,25 @@ fn buffers_bytes(limits: &Limits) -> usize {
 
 /// Publishes for our own parts: to the broker's clients only, never back into the queue.
 #[derive(Clone, Debug)]
-pub struct Local(Broker);
+pub struct Local {
+    broker: Broker,
+    origin: Origin,
+}
 
 impl Local {
-    /// Publishes to all clients that subscribed, as far as they have room; tells how many those are.
-    /// Never blocks.
-    pub fn publish(&self, publish: Publish) -> usize {
-        self.0.lock().publish(publish, None, now())
+    /// Publishes to all clients that subscribed, as far as they have room. Never blocks. `None`: nobody
+    /// is let in yet.
+    pub fn publish(&self, publish: Publish) -> Option<Passed> {
+        if !self.broker.0.ready.is_cancelled() {
+            return None;
+        }
+        let Published { reached, kept } = self.broker.lock().publish(publish, self.origin, now());
+        Some(Passed { reached, kept })
+    }
+
+    /// Waits until somebody may be let in.
+    pub async fn ready(&self) {
+        self.broker.ready().await;
     }
 }
 

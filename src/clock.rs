@@ -174,6 +174,13 @@ pub fn boottime_us() -> i64 {
     gettime_us(ClockId::CLOCK_BOOTTIME)
 }
 
+/// The kernel's name for this boot; one of our own where it gives none.
+#[must_use]
+pub fn boot_id() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.map_or_else(|_| uuid::Uuid::new_v4().to_string(), |id| id.trim().to_owned())
+}
+
 fn realtime_us() -> i64 {
     gettime_us(ClockId::CLOCK_REALTIME)
 }

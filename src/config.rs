@@ -202,6 +202,12 @@ impl Config {
             *path = folder.join(&*path);
         }
     }
+
+    /// The file that keeps the local broker's sessions and retained messages.
+    #[must_use]
+    pub fn broker_file(&self) -> PathBuf {
+        self.broker.path.clone().unwrap_or_else(|| self.queue.path.with_file_name("broker.db"))
+    }
 }
 
 impl Control {

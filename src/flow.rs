@@ -12,26 +12,37 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::mqtt::packet::Publish;
 use crate::topic::Subject;
 
+/// Resolves when the local broker has a message safe for everybody it keeps it for.
+pub type Kept = oneshot::Receiver<()>;
+
+/// What became of a message for local clients.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// How many clients subscribed to it.
+    pub reached: usize,
+    /// When it is safe, where some of them get it later.
+    pub kept: Option<Kept>,
+}
+
 /// Where messages for local clients go: the local broker.
 #[derive(Clone)]
-pub struct LocalPublish(Arc<dyn Fn(Publish) -> usize + Send + Sync>);
+pub struct LocalPublish(Arc<dyn Fn(Publish) -> Option<Passed> + Send + Sync>);
 
 impl LocalPublish {
-    /// Hands each message to `take`, which must neither block nor wait, and tells how many clients
-    /// subscribed to it.
+    /// Hands each message to `take`, which must neither block nor wait. `None`: it takes nothing yet.
     #[must_use]
-    pub fn new(take: impl Fn(Publish) -> usize + Send + Sync + 'static) -> Self {
+    pub fn new(take: impl Fn(Publish) -> Option<Passed> + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
 
-    /// Publishes `message`, which has no packet id: each subscriber's session gives it one. Tells how
-    /// many of those there are.
-    pub fn publish(&self, message: Publish) -> usize {
+    /// Publishes `message`, which has no packet id: each subscriber's session gives it one. `None`: it
+    /// was not taken, because the local broker is still starting.
+    pub fn publish(&self, message: Publish) -> Option<Passed> {
         (self.0)(message)
     }
 }

@@ -15,13 +15,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{self, Bridge};
-use crate::broker::{Access, Broker, Listen};
+use crate::broker::{Access, Broker, Listen, Local, News, Storage};
 use crate::clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Durability};
 use crate::flow::{Bulletin, LocalPublish};
 use crate::port;
 use crate::publisher::{Publisher, TAP_CAPACITY};
 use crate::queue::{OpenError, Queue};
+use crate::reading::{Body, Event, EventKind};
 use crate::status::{self, BridgeState, Cell, Status};
 use crate::topic::Topics;
 
@@ -137,7 +138,7 @@ impl Gateway {
         let queue = Queue::open(&config.queue, topics.clone(), consumers)?;
         let bulletin = Bulletin::default();
 
-        let broker = Broker::new(config.broker.limits, queue.clone()).with_access(access(&config.broker));
+        let broker = open_broker(&config, &queue)?;
         let mut local = Tasks::default();
         start_local(&mut local, &config, &broker, &queue, &bulletin, &topics);
 
@@ -150,7 +151,7 @@ impl Gateway {
                 outlet: queue.outlet(index),
                 queue: queue.clone(),
                 bulletin: bulletin.clone(),
-                local: way_in(&broker),
+                local: way_in(broker.local_for_bridge()),
                 topics: topics.clone(),
                 status: cell,
             };
@@ -212,10 +213,14 @@ impl Gateway {
         self.ports.stop().await;
         self.bridges.stop("bridges").await;
         self.local.stop("broker and publisher").await;
-        let queue = self.view.queue;
-        // The last commit may take as long as the disk likes: not on this thread.
-        if tokio::task::spawn_blocking(move || queue.close()).await.is_err() {
-            tracing::error!("the queue did not close");
+        let StatusView { queue, broker, .. } = self.view;
+        let close = move || {
+            broker.close();
+            queue.close();
+        };
+        // The last commits may take as long as the disk likes: not on this thread.
+        if tokio::task::spawn_blocking(close).await.is_err() {
+            tracing::error!("the files did not close");
         }
     }
 }
@@ -226,9 +231,31 @@ fn access(config: &config::Broker) -> Access {
 }
 
 /// The local broker's door for our own parts.
-fn way_in(broker: &Broker) -> LocalPublish {
-    let local = broker.local();
+fn way_in(local: Local) -> LocalPublish {
     LocalPublish::new(move |publish| local.publish(publish))
+}
+
+/// The local broker, with its file; without listeners it needs none.
+fn open_broker(config: &Config, queue: &Queue) -> Result<Broker, OpenError> {
+    let broker = Broker::new(config.broker.limits, queue.clone()).with_access(access(&config.broker));
+    if config.broker.listen.is_empty() {
+        return Ok(broker);
+    }
+    let storage = Storage {
+        path: config.broker_file(),
+        commit_within_us: i64::try_from(config.queue.commit_within.as_micros()).unwrap_or(i64::MAX),
+        is_strict: config.queue.durability == Durability::Always,
+    };
+    let queue = queue.clone();
+    let report = move |news| {
+        let kind = match news {
+            News::SetAside { path, reason } => EventKind::Quarantine { path, reason },
+            News::Degraded(reason) => EventKind::Broker { state: "degraded".into(), reason: Some(reason) },
+            News::Recovered => EventKind::Broker { state: "ok".into(), reason: None },
+        };
+        queue.push(Body::Event(Event { id: queue.name(), at: queue.clock().now(), kind }));
+    };
+    broker.with_store(storage, clock::boot_id(), report).map_err(OpenError::Thread)
 }
 
 /// The local broker and what feeds it. Without listeners there is no broker to feed.
@@ -247,9 +274,17 @@ fn start_local(
         states_wanted: config.bridges.iter().any(|bridge| bridge.forward.is_some()),
         topics: topics.clone(),
         clock: queue.clock().clone(),
-        local: way_in(broker),
+        local: way_in(broker.local()),
     };
-    local.spawn("publisher", publisher.run(local.stop.clone().cancelled_owned()));
+    let (ready, stop) = (broker.clone(), local.stop.clone());
+    local.spawn("publisher", async move {
+        // What it says before that would reach nobody.
+        tokio::select! {
+            () = ready.ready() => {}
+            () = stop.cancelled() => {}
+        }
+        publisher.run(stop.cancelled_owned()).await;
+    });
     let listeners = config.broker.listen.iter().cloned().map(Listen::from).collect();
     let (broker, stop) = (broker.clone(), local.stop.clone());
     local.spawn("broker", async move { broker.serve(listeners, stop).await });

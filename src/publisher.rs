@@ -132,6 +132,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::flow::Passed;
     use crate::reading::{Event, EventKind, Message, MessageId, Properties, Reading, Value};
 
     type Seen = Arc<Mutex<Vec<(String, String, bool)>>>;
@@ -163,7 +164,7 @@ mod tests {
                 move |publish: Publish| {
                     let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
                     seen.lock().unwrap().push((publish.topic.to_string(), payload, publish.retain));
-                    1
+                    Some(Passed { reached: 1, kept: None })
                 }
             }),
         };

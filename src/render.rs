@@ -137,6 +137,13 @@ pub fn event_json(event: &Event, wall: impl Fn(Stamp) -> Wall, late: bool) -> By
             json.number("recovered", *recovered);
             json.number("lost", *lost);
         }
+        EventKind::Broker { state, reason } => {
+            json.text("event", "broker");
+            json.text("state", state);
+            if let Some(reason) = reason {
+                json.text("reason", reason);
+            }
+        }
         EventKind::Port { path, state } => {
             json.text("event", "port");
             json.text("path", path);

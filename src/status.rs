@@ -329,4 +329,26 @@ pub struct Broker {
     /// handshake or CONNECT that could be taken.
     #[serde(default)]
     pub refused: u64,
+    /// How its file is.
+    #[serde(default)]
+    pub state: BrokerState,
+    /// What the disk said, while it does not take our writes.
+    #[serde(default)]
+    pub last_error: Option<String>,
+    /// Damaged files that were set aside since the daemon started.
+    #[serde(default)]
+    pub set_aside: u64,
+}
+
+/// How the local broker's file is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BrokerState {
+    /// All well; or there is none, because nothing is to be kept.
+    #[default]
+    Ok,
+    /// It is being read: clients have to wait.
+    Loading,
+    /// The disk does not take our writes: what clients send is in memory only.
+    Degraded,
 }

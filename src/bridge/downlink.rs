@@ -70,7 +70,7 @@ impl Downlink {
             }
             (Qos::ExactlyOnce, Some(id)) => {
                 match self.incoming.publish_once(id).map_err(|_| Lost::TooMany(RECEIVE_MAXIMUM))? {
-                    Arrival::New => Some(Due::PubRec(id)),
+                    Arrival::New | Arrival::Half => Some(Due::PubRec(id)),
                     Arrival::Pending => return Ok(Some(Outcome::ReceivedAgain(id, false))),
                     Arrival::Recorded => return Ok(Some(Outcome::ReceivedAgain(id, true))),
                 }

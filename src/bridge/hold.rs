@@ -1,12 +1,14 @@
 //! Messages from the cloud that wait for local clients to come back after a start of the daemon.
 //!
-//! The cloud sends what it kept for us as soon as we connect. A local client needs a moment longer,
-//! and the local broker forgot its subscription with the restart: without this it would miss the
-//! commands that were sent meanwhile.
+//! The cloud sends what it kept for us as soon as we connect. A local client needs a moment longer, and
+//! where its session is not kept the local broker forgot its subscription with the restart: without this
+//! it would miss the commands that were sent meanwhile. A session that is kept need not be waited for:
+//! the local broker keeps the message for it. The broker itself has to have read its file before.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::flow::Passed;
 use crate::mqtt::packet::Publish;
 use crate::queue::acks::{Due, Verdict};
 
@@ -47,27 +49,30 @@ impl Hold {
         self.waiting.len() < HELD_MAX && self.bytes < HELD_BYTES
     }
 
-    /// Takes `held`, and gives what need not wait (any longer): `reaches` gives a message to the local
-    /// clients, and tells whether there was any. The local broker keeps retained ones for those that
-    /// come later.
+    /// Takes `held`, and gives what need not wait (any longer): `give` gives a message to the local
+    /// broker, which may not be ready. It keeps retained ones for clients that come later.
     pub(super) fn pass(
         &mut self,
         held: Option<Held>,
         now: Instant,
-        reaches: impl Fn(&Publish) -> bool,
+        give: impl Fn(&Publish) -> Option<Passed>,
     ) -> Vec<(Due, Verdict)> {
         self.bytes += held.as_ref().map_or(0, Held::bytes);
         self.waiting.extend(held);
         let mut done = Vec::new();
         while let Some(first) = self.waiting.pop_front() {
-            let publish = first.publish.as_ref();
-            if publish.is_none_or(|publish| reaches(publish) || publish.retain || now >= self.until) {
-                self.bytes -= first.bytes();
-                done.push((first.due, first.verdict));
-            } else {
+            let passed = match &first.publish {
+                None => Some(Passed::default()),
+                Some(publish) => {
+                    give(publish).filter(|passed| passed.reached > 0 || publish.retain || now >= self.until)
+                }
+            };
+            let Some(Passed { kept, .. }) = passed else {
                 self.waiting.push_front(first);
                 break;
-            }
+            };
+            self.bytes -= first.bytes();
+            done.push((first.due, first.verdict.and(kept)));
         }
         done
     }
@@ -108,7 +113,8 @@ mod tests {
         let mut hold = Hold::new(now);
         let somebody = Cell::new(false);
         let mut pass = |held, now| -> Vec<u16> {
-            let done = hold.pass(held, now, |_| somebody.get());
+            let reached = usize::from(somebody.get());
+            let done = hold.pass(held, now, |_| Some(Passed { reached, kept: None }));
             let ids = done.iter().map(|(due, _)| match due {
                 Due::PubAck(id) | Due::PubRec(id) => id.get(),
             });
@@ -127,5 +133,17 @@ mod tests {
         pass(held(7, message(false)), now);
         assert_eq!(hold.clear().len(), 1);
         assert_eq!(hold.bytes, 0);
+    }
+
+    #[test]
+    fn everything_waits_for_a_broker_that_is_not_ready() {
+        let now = Instant::now();
+        let late = now + BACK_WITHIN * 2;
+        let mut hold = Hold::new(now);
+        assert!(hold.pass(held(1, message(true)), late, |_| None).is_empty());
+        let (_, kept) = tokio::sync::oneshot::channel();
+        let kept = std::cell::RefCell::new(Some(kept));
+        let done = hold.pass(None, late, |_| Some(Passed { reached: 1, kept: kept.borrow_mut().take() }));
+        let [(_, Verdict::WhenKept(_))] = &done[..] else { panic!("{done:?}") };
     }
 }

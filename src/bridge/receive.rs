@@ -4,8 +4,8 @@
 //! cloud ──Session──> Receiver ──queue, for other bridges──> ticket ──> acknowledgement
 //!                        └────LocalPublish──> local broker
 //! ```
-//! A message is acknowledged once it is safe in the queue, if another bridge wants it, and given to
-//! the local broker. Where the queue has no room it is not taken, and neither is anything after it:
+//! A message is acknowledged once it is safe in the queue, if another bridge wants it, and with the
+//! local broker, if that keeps it for somebody. Where the queue has no room it is not taken, and neither is anything after it:
 //! that would turn the order round. The broker has to send all that again, on the next connection.
 
 use std::collections::HashSet;
@@ -145,13 +145,14 @@ impl Receiver {
     fn pass(&mut self, publish: Option<Publish>, due: Option<Due>, verdict: Verdict, now: Instant) {
         match (due, publish) {
             (Some(due), publish) => self.pass_held(Some(Held { publish, due, verdict }), now),
+            // With QoS 0, nobody waits for a broker that is still starting.
             (None, Some(publish)) => drop(self.local.publish(publish)),
             (None, None) => {}
         }
     }
 
     fn pass_held(&mut self, held: Option<Held>, now: Instant) {
-        let done = self.hold.pass(held, now, |publish| self.local.publish(publish.clone()) > 0);
+        let done = self.hold.pass(held, now, |publish| self.local.publish(publish.clone()));
         done.into_iter().for_each(|(due, verdict)| self.acks.push(due, verdict));
     }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::flow::Passed;
 use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{
     Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Version,
@@ -57,7 +58,7 @@ impl Rig {
         listener: TcpListener,
         change: impl FnOnce(&mut config::Bridge),
     ) -> Self {
-        Self::with_local(folder, listener, LocalPublish::new(|_| 0), change)
+        Self::with_local(folder, listener, LocalPublish::new(|_| Some(Passed::default())), change)
     }
 
     /// With somebody to take what comes from the cloud.

@@ -1,5 +1,6 @@
 //! The protocol with one connected client: packets in, bytes out. Knows no socket.
 
+mod accept;
 mod denied;
 mod newcomer;
 
@@ -30,6 +31,9 @@ use crate::queue::acks::{self, Acks, Due, Lost, Verdict};
 use crate::topic;
 
 pub(super) use newcomer::Newcomer;
+
+/// Answers that may wait for the disk, beside messages: more than anybody asks for at a time.
+const HELD_MAX: usize = 64;
 
 /// One connected client.
 #[derive(Debug)]
@@ -145,8 +149,9 @@ impl Client {
     /// when to wait, from the receive maximum; MQTT.js for one does not, and is better held back
     /// than cut off.
     pub(super) fn must_wait(&self) -> Result<bool, End> {
-        let due = self.broker().lock().with_acks(self.place(), |acks| acks.len())?;
-        Ok(due >= usize::from(self.broker().limits().receive_maximum))
+        let (due, held) = self.broker().lock().backlog(self.place())?;
+        let limits = self.broker().limits();
+        Ok(due >= usize::from(limits.receive_maximum) || held >= HELD_MAX + usize::from(limits.in_flight))
     }
 
     /// The next packet in `input`.
@@ -164,25 +169,27 @@ impl Client {
         match packet {
             Packet::Publish(publish) => self.publish(*publish)?,
             Packet::PubAck(ack) => self.with_session(|session| session.puback(ack.id))?,
-            Packet::PubRec(ack) => match self.with_session(|session| session.pubrec(ack))? {
-                PubRel::None => {}
-                PubRel::Known => self.send(&Packet::PubRel(Ack::ok(ack.id)), out)?,
-                PubRel::Unknown => self.send(&Packet::PubRel(not_found(ack.id)), out)?,
-            },
+            Packet::PubRec(ack) => {
+                let answer = self.broker().lock().pubrec(self.place(), ack)?;
+                match answer {
+                    PubRel::None => {}
+                    PubRel::Known => self.send(&Packet::PubRel(Ack::ok(ack.id)), out)?,
+                    PubRel::Unknown => self.send(&Packet::PubRel(not_found(ack.id)), out)?,
+                }
+            }
             Packet::PubRel(ack) => {
-                let is_known = self.with_session(|session| session.incoming.release(ack.id))?;
-                self.with_acks(|acks| acks.released(ack.id))?;
+                let is_known = self.broker().lock().release(self.place(), ack.id)?;
                 let answer = if is_known { Ack::ok(ack.id) } else { not_found(ack.id) };
-                self.send(&Packet::PubComp(answer), out)?;
+                self.answer(Packet::PubComp(answer), out)?;
             }
             Packet::PubComp(ack) => self.with_session(|session| session.pubcomp(ack.id))?,
             Packet::Subscribe(subscribe) => {
                 let reasons = self.subscribe(&subscribe)?;
-                self.send(&Packet::SubAck(subscribe.id, reasons), out)?;
+                self.answer(Packet::SubAck(subscribe.id, reasons), out)?;
             }
             Packet::Unsubscribe(id, filters) => {
                 let reasons = self.broker().lock().unsubscribe(self.place(), &filters)?;
-                self.send(&Packet::UnsubAck(id, reasons), out)?;
+                self.answer(Packet::UnsubAck(id, reasons), out)?;
             }
             Packet::PingReq => self.send(&Packet::PingResp, out)?,
             Packet::Disconnect(disconnect) => return Err(self.goodbye(&disconnect)),
@@ -205,6 +212,7 @@ impl Client {
             match next {
                 Some(Outbound::Publish(publish)) => self.deliver(*publish, out)?,
                 Some(Outbound::Release(id)) => self.send(&Packet::PubRel(Ack::ok(id)), out)?,
+                Some(Outbound::Answer(answer)) => self.send(&answer, out)?,
                 None => break,
             }
         }
@@ -270,39 +278,17 @@ impl Client {
                 }
                 match self.with_session(|session| session.incoming.publish_once(id))?? {
                     Arrival::New => self.accept(publish, Due::PubRec(id)),
+                    Arrival::Half => self.accept_again(&publish, id),
                     Arrival::Pending => Ok(self.with_acks(|acks| acks.push_again(id))?),
                     Arrival::Recorded => self.push_ack(Due::PubRec(id), Verdict::Known(Reason::SUCCESS)),
                 }
             }
             _ => {
                 // Of QoS 0, what the queue has no room for is counted there.
-                let _ = self.broker().publish(publish, self.place(), now());
+                let _ = self.broker().publish(publish, self.place(), None, now());
                 Ok(())
             }
         }
-    }
-
-    /// Takes a message of QoS 1 or 2 that has not been taken before.
-    fn accept(&mut self, publish: Publish, due: Due) -> Result<(), End> {
-        if !self.may_publish(&publish.topic) {
-            return self.deny(due);
-        }
-        let verdict = match self.broker().publish(publish, self.place(), now()) {
-            Ok((Some(ticket), _)) => Verdict::WhenSafe(ticket),
-            Ok((None, 0)) => Verdict::Known(Reason::NO_SUBSCRIBERS),
-            Ok((None, _)) => Verdict::Known(Reason::SUCCESS),
-            Err(_full) => {
-                if let Due::PubRec(id) = due {
-                    self.with_session(|session| session.incoming.refused(id))?;
-                }
-                if self.version == Version::V3 {
-                    // 3.1.1 has no word for it: the client must come back and send it again.
-                    return Err(End::Refused { reason: Reason::QUOTA, why: "the queue is full" });
-                }
-                Verdict::Known(Reason::QUOTA)
-            }
-        };
-        self.push_ack(due, verdict)
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Vec<Reason>, End> {
@@ -359,6 +345,12 @@ impl Client {
         self.codec.encode(packet, out)?;
         self.traffic.sent(out.len() - before);
         Ok(())
+    }
+
+    /// Sends the answer to something that the file may have to know first.
+    fn answer(&mut self, answer: Packet, out: &mut BytesMut) -> Result<(), End> {
+        let answer = self.broker().lock().answer(self.place(), answer)?;
+        answer.map_or(Ok(()), |answer| self.send(&answer, out))
     }
 
     fn push_ack(&mut self, due: Due, verdict: Verdict) -> Result<(), End> {

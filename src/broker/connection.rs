@@ -122,6 +122,8 @@ where
 
 /// Finds out who a client is, and gives it a place among the others.
 async fn admit(broker: &Broker, newcomer: &Newcomer, visit: &Visit) -> Result<Login, End> {
+    // Whoever comes early waits for the sessions to be read.
+    broker.ready().await;
     let login = broker.0.logins.login(&newcomer.connect, &visit.remote, visit.deadline).await?;
     visit.settle(&newcomer.connect.client_id)?;
     Ok(login)

@@ -18,6 +18,10 @@ const USER_BYTES: usize = size_of::<(Arc<str>, Arc<str>)>() + 2 * HEAP_BYTES;
 /// A message as it was published; all its copies share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
+    /// Names it in the file; 0 before it is routed.
+    pub(super) id: u64,
+    /// Our own publisher says it again at each start, so what is retained of it is not kept.
+    pub(super) is_ours: bool,
     pub(super) topic: Arc<str>,
     pub(super) payload: Bytes,
     pub(super) qos: Qos,
@@ -31,6 +35,8 @@ impl Message {
     /// What a client or one of our own parts publishes at `now`.
     pub(super) fn new(publish: Publish, now: Instant) -> Self {
         Self {
+            id: 0,
+            is_ours: false,
             topic: publish.topic,
             payload: publish.payload,
             qos: publish.qos,
@@ -71,6 +77,8 @@ fn contents(topic: &str, payload: &Bytes, properties: &Properties) -> usize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Delivery {
     pub(super) message: Arc<Message>,
+    /// Its place among all messages of a session that is kept; 0 for what is not.
+    pub(super) position: u64,
     /// The lower of what was published and what was subscribed.
     pub(super) qos: Qos,
     /// As the client will see it.
@@ -80,6 +88,11 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// The message, if the file has it for this client.
+    pub(super) fn kept(&self) -> Option<u64> {
+        (self.position > 0).then_some(self.message.id)
+    }
+
     /// What it costs in memory, in bytes. The message counts for each of its copies: the others may
     /// be gone before this one.
     pub(super) fn bytes(&self) -> usize {

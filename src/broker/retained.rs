@@ -16,6 +16,8 @@ pub(super) struct Retained {
     /// What the broker tells about itself: a few topics, which are in nobody's way.
     sys: BTreeMap<Arc<str>, Arc<Message>>,
     bytes: usize,
+    /// Those that are not there any more, since somebody last asked.
+    gone: Vec<Arc<Message>>,
     max_messages: usize,
     max_bytes: usize,
 }
@@ -27,7 +29,14 @@ pub(super) struct Full;
 impl Retained {
     /// Empty, with room for that much.
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
-        Self { by_topic: BTreeMap::new(), sys: BTreeMap::new(), bytes: 0, max_messages, max_bytes }
+        Self {
+            by_topic: BTreeMap::new(),
+            sys: BTreeMap::new(),
+            bytes: 0,
+            gone: Vec::new(),
+            max_messages,
+            max_bytes,
+        }
     }
 
     /// Takes no more than that from now on; what is there stays.
@@ -78,6 +87,21 @@ impl Retained {
             .map(|(_, message)| message)
     }
 
+    /// The messages that were replaced, cleared or forgotten since the last call.
+    pub(super) fn take_gone(&mut self) -> Vec<Arc<Message>> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Whether there is one of that topic.
+    pub(super) fn has(&self, topic: &str) -> bool {
+        self.by_topic.contains_key(topic)
+    }
+
+    /// All of them, in the order of their topics.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.by_topic.values()
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.by_topic.len()
@@ -95,11 +119,13 @@ impl Retained {
     fn remove(&mut self, topic: &str) {
         if let Some(old) = self.by_topic.remove(topic) {
             self.bytes -= old.bytes();
+            self.gone.push(old);
         }
     }
 
     fn purge(&mut self, now: Instant) {
-        self.by_topic.retain(|_, message| !message.is_expired(now));
+        let expired = self.by_topic.extract_if(.., |_, message| message.is_expired(now));
+        self.gone.extend(expired.map(|(_, message)| message));
         self.bytes = self.by_topic.values().map(|message| message.bytes()).sum();
     }
 }

@@ -204,6 +204,7 @@ impl Subscription {
     fn delivery(&self, message: &Arc<Message>) -> Delivery {
         Delivery {
             message: Arc::clone(message),
+            position: 0,
             qos: self.qos.min(message.qos),
             retain: message.retain && self.retain_as_published,
             subscription_ids: self.id.into_iter().collect(),

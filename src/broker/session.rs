@@ -7,20 +7,25 @@
 //!
 //! Where there is no room, messages of QoS 0 give way first and the older ones before the newer.
 
+mod kept;
+mod restore;
 #[cfg(test)]
 mod tests;
 mod waiting;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::filter::Filter;
+use super::journal::Gate;
 use super::losses::Loss;
 use super::message::Delivery;
 use super::retained::Retained;
-use crate::mqtt::packet::{Ack, PacketId, Publish, Qos, SubscribeFilter};
+use super::routing::Subscription;
+use crate::mqtt::packet::{Ack, Packet, PacketId, Publish, Qos, SubscribeFilter};
 use crate::mqtt::session::{Incoming, Outgoing, Recorded, Resend};
+use kept::Keeping;
 use waiting::Waiting;
 
 /// What a message costs while it waits or is under way, beside what it holds, in bytes.
@@ -50,9 +55,11 @@ pub(super) struct Session {
     /// look at all of them each time would cost more than everything else.
     until_purge: usize,
     /// What the client subscribed to, as it wrote it.
-    pub(super) filters: BTreeSet<Arc<str>>,
+    pub(super) filters: BTreeMap<Arc<str>, Subscription>,
     /// Seconds that it outlives the connection; `u32::MAX` for ever.
     pub(super) expiry_s: u32,
+    /// Its part in what survives the daemon.
+    pub(super) kept: Keeping,
 }
 
 /// Retained messages that a subscription still has to get.
@@ -72,6 +79,8 @@ pub(super) enum Outbound {
     Publish(Box<Publish>),
     /// A PUBREL.
     Release(PacketId),
+    /// An answer that had to wait.
+    Answer(Box<Packet>),
 }
 
 impl Session {
@@ -84,8 +93,9 @@ impl Session {
             replays: VecDeque::new(),
             under_way: 0,
             until_purge: 0,
-            filters: BTreeSet::new(),
+            filters: BTreeMap::new(),
             expiry_s: 0,
+            kept: Keeping::default(),
         }
     }
 
@@ -100,6 +110,7 @@ impl Session {
     /// The connection is gone: messages of QoS 0 do not wait for the next one.
     pub(super) fn disconnected(&mut self) {
         self.queue.clear_loose();
+        self.kept.disconnected();
     }
 
     /// Puts a message in the queue. Where there is no room the oldest of QoS 0 give way to it, and
@@ -107,7 +118,7 @@ impl Session {
     /// reason: perhaps the message itself.
     pub(super) fn enqueue(
         &mut self,
-        delivery: Delivery,
+        mut delivery: Delivery,
         room: Room,
         now: Instant,
         lost: &mut impl FnMut(Delivery, Loss),
@@ -130,9 +141,11 @@ impl Session {
                 let loss = full(delivery.qos);
                 return lost(delivery, loss);
             };
+            self.kept.dropped(&given);
             let loss = full(given.qos);
             lost(given, loss);
         }
+        self.kept.admit(&mut delivery);
         self.queue.push(delivery);
     }
 
@@ -140,11 +153,19 @@ impl Session {
     /// QoS 1 or 2, or is under way.
     pub(super) fn give_way(&mut self) -> Option<(Delivery, Loss)> {
         let waiting = self.queue.give_loose().or_else(|| self.queue.give_assured());
-        let given = waiting.or_else(|| {
-            let given = self.outgoing.forget(self.outgoing.oldest_unfinished()?)?;
-            self.under_way = self.under_way.saturating_sub(given.bytes());
-            Some(given)
-        })?;
+        let given = match waiting {
+            Some(given) => {
+                self.kept.dropped(&given);
+                given
+            }
+            None => {
+                let id = self.outgoing.oldest_unfinished()?;
+                let given = self.outgoing.forget(id)?;
+                self.kept.over(id, Some(&given));
+                self.under_way = self.under_way.saturating_sub(given.bytes());
+                given
+            }
+        };
         let loss = full(given.qos);
         Some((given, loss))
     }
@@ -166,47 +187,73 @@ impl Session {
     }
 
     /// What to send next; `None` when there is nothing, or the client has to acknowledge something
-    /// first.
+    /// first, or the disk.
     pub(super) fn next(
         &mut self,
         retained: &Retained,
         room: Room,
+        gate: Gate,
         now: Instant,
         lost: &mut impl FnMut(Delivery, Loss),
     ) -> Option<Outbound> {
-        if let Some(resend) = self.outgoing.next_resend() {
-            return Some(match resend {
-                Resend::Publish(id, delivery) => {
-                    let publish = Publish { id: Some(id), dup: true, ..delivery.to_publish(now) };
-                    Outbound::Publish(Box::new(publish))
+        loop {
+            if let Some(held) = self.kept.next_held(gate) {
+                return Some(held);
+            }
+            // What follows is made ready as well, so that one commit is enough for all of it.
+            let (next, is_new) = match self.next_resend(now) {
+                Some(resend) => (resend, false),
+                None => {
+                    let retained = self.next_retained(retained, room, now);
+                    (retained.or_else(|| self.next_queued(now, lost))?, true)
                 }
-                Resend::Release(id) => Outbound::Release(id),
-            });
+            };
+            if let Some(next) = self.kept.hold_if_needed(next, is_new, gate) {
+                return Some(next);
+            }
         }
-        self.next_retained(retained, room, now).or_else(|| self.next_queued(now, lost))
+    }
+
+    fn next_resend(&mut self, now: Instant) -> Option<Outbound> {
+        Some(match self.outgoing.next_resend()? {
+            Resend::Publish(id, delivery) => {
+                let publish = Publish { id: Some(id), dup: true, ..delivery.to_publish(now) };
+                Outbound::Publish(Box::new(publish))
+            }
+            Resend::Release(id) => Outbound::Release(id),
+        })
     }
 
     /// The message could not be sent to this client and is over.
     pub(super) fn unsendable(&mut self, id: Option<PacketId>) {
-        let message = id.and_then(|id| self.outgoing.forget(id));
-        self.finished(message);
+        let Some(id) = id else { return };
+        let message = self.outgoing.forget(id);
+        self.over(id, message);
     }
 
     /// A PUBACK from the client.
     pub(super) fn puback(&mut self, id: PacketId) {
-        let message = self.outgoing.puback(id);
-        self.finished(message);
+        if let Some(message) = self.outgoing.puback(id) {
+            self.over(id, Some(message));
+        }
     }
 
     /// A PUBREC from the client: whether and how to answer with PUBREL.
-    pub(super) fn pubrec(&mut self, ack: Ack) -> PubRel {
+    pub(super) fn pubrec(&mut self, ack: Ack, gate: Gate) -> PubRel {
         match self.outgoing.pubrec(ack) {
             Recorded::Released(message) => {
+                if let Some(message) = &message {
+                    self.kept.released(ack.id, message);
+                }
                 self.finished(message);
-                PubRel::Known
+                if !self.kept.is_on() {
+                    return PubRel::Known;
+                }
+                self.kept.hold(Outbound::Release(ack.id), gate);
+                PubRel::None
             }
             Recorded::Refused(message) => {
-                self.finished(message);
+                self.over(ack.id, message);
                 PubRel::None
             }
             Recorded::Unknown => PubRel::Unknown,
@@ -215,7 +262,14 @@ impl Session {
 
     /// A PUBCOMP from the client.
     pub(super) fn pubcomp(&mut self, id: PacketId) {
-        self.outgoing.pubcomp(id);
+        if self.outgoing.pubcomp(id) {
+            self.over(id, None);
+        }
+    }
+
+    fn over(&mut self, id: PacketId, message: Option<Delivery>) {
+        self.kept.over(id, message.as_ref());
+        self.finished(message);
     }
 
     /// What waits for the client or is under way to it, in bytes.
@@ -238,22 +292,26 @@ impl Session {
             let replay = self.replays.front_mut()?;
             let topics = Filter::parse(&replay.filter).map_or("", |filter| filter.topics);
             let Some(message) = retained.next_match(topics, replay.after.as_deref(), now) else {
-                self.replays.pop_front();
+                if let Some(replay) = self.replays.pop_front() {
+                    self.kept.replayed(&replay.filter);
+                }
                 continue;
             };
             let qos = replay.qos.min(message.qos);
             // Those that were replaced since they were sent exist for this client alone.
             let is_full = !self.outgoing.is_empty() && bytes + message.bytes() > room.bytes;
-            if qos != Qos::AtMostOnce && (is_full || !self.outgoing.has_room()) {
+            if (is_full && qos != Qos::AtMostOnce) || !may_go(&self.outgoing, &self.kept, qos) {
                 return None;
             }
             replay.after = Some(Arc::clone(&message.topic));
-            let delivery = Delivery {
+            let mut delivery = Delivery {
                 message: Arc::clone(message),
+                position: 0,
                 qos,
                 retain: true,
                 subscription_ids: replay.subscription_id.into_iter().collect(),
             };
+            self.kept.admit(&mut delivery);
             return self.sent(delivery, now);
         }
     }
@@ -262,13 +320,14 @@ impl Session {
         loop {
             let next = self.queue.first()?;
             let expired = next.message.is_expired(now);
-            if !expired && next.qos != Qos::AtMostOnce && !self.outgoing.has_room() {
+            if !expired && !may_go(&self.outgoing, &self.kept, next.qos) {
                 return None;
             }
             let delivery = self.queue.take_first()?;
             if !expired {
                 return self.sent(delivery, now);
             }
+            self.kept.dropped(&delivery);
             lost(delivery, Loss::Expired);
         }
     }
@@ -277,9 +336,12 @@ impl Session {
     fn sent(&mut self, delivery: Delivery, now: Instant) -> Option<Outbound> {
         let mut publish = delivery.to_publish(now);
         if delivery.qos != Qos::AtMostOnce {
-            let (qos, bytes) = (delivery.qos, delivery.bytes());
+            let (qos, bytes, position) = (delivery.qos, delivery.bytes(), delivery.position);
             match self.outgoing.send(delivery, qos) {
-                Ok(id) => publish.id = Some(id),
+                Ok(id) => {
+                    self.kept.sent(position, id);
+                    publish.id = Some(id);
+                }
                 Err(delivery) => {
                     self.queue.put_back(delivery);
                     return None;
@@ -295,8 +357,10 @@ impl Session {
             self.until_purge = left;
             return;
         }
-        let expired = |delivery: &Delivery| delivery.message.is_expired(now);
-        self.queue.extract(expired, &mut |delivery| lost(delivery, Loss::Expired));
+        self.queue.extract(|delivery| delivery.message.is_expired(now), &mut |delivery| {
+            self.kept.dropped(&delivery);
+            lost(delivery, Loss::Expired);
+        });
         self.until_purge = self.queue.len();
     }
 
@@ -314,10 +378,19 @@ fn full(qos: Qos) -> Loss {
     }
 }
 
+/// Whether a message of that QoS may be sent, or made ready behind what waits for the disk. What the
+/// client does not acknowledge has no other bound there than its place in the queue.
+fn may_go(outgoing: &Outgoing<Delivery>, kept: &Keeping, qos: Qos) -> bool {
+    match qos {
+        Qos::AtMostOnce => kept.held() == 0,
+        Qos::AtLeastOnce | Qos::ExactlyOnce => outgoing.has_room(),
+    }
+}
+
 /// How to answer a PUBREC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PubRel {
-    /// Not at all: the client refused the message.
+    /// Not at all: the client refused the message. Or not now: the file must know first.
     None,
     /// With success.
     Known,

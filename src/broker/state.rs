@@ -4,11 +4,18 @@
 //! holds a [`Place`]: once somebody else has the session, every step through it is
 //! [`TakenOver`], so a new connection never waits for the task of the old one.
 
+mod durable;
 mod memory;
 mod presence;
+mod promise;
+mod publish;
+mod restore;
+#[cfg(test)]
+pub(super) mod tests;
 mod weights;
+mod wills;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -16,21 +23,24 @@ use std::time::Instant;
 use super::Limits;
 use super::end::TakenOver;
 use super::filter::Filter;
+use super::journal::{Journal, Urgency};
 use super::losses::{Loss, Losses};
-use super::message::{Delivery, Message};
 use super::pool::{Account, Pool};
 use super::retained::Retained;
 use super::routing::{Router, SessionKey, Subscription};
-use super::session::{Outbound, Room, Session};
+use super::session::{Outbound, PubRel, Room, Session};
 use super::sys::{self, Numbers, Tree};
 use super::traffic::Traffic;
-use crate::mqtt::packet::{PacketId, Publish, Qos, Reason, RetainHandling, Subscribe, SubscribeFilter};
+use crate::mqtt::packet::{Ack, PacketId, Reason, RetainHandling, Subscribe, SubscribeFilter};
 use crate::queue::acks::{self, Acks};
 use crate::status;
 
 use presence::Presence;
 pub(super) use presence::{Attached, Farewell};
+pub(super) use promise::{Origin, Promise, Published};
 use weights::Weights;
+pub(super) use wills::Bequest;
+use wills::Orphan;
 
 /// The broker's memory.
 #[derive(Debug)]
@@ -41,8 +51,22 @@ pub(super) struct State {
     by_client: HashMap<Arc<str>, SessionKey>,
     /// When something is due for a session without connection: its will, or its end.
     deadlines: BTreeSet<(Instant, SessionKey)>,
+    /// Wills of clients that were connected when the daemon died, by when they are due.
+    orphans: BTreeMap<(Instant, u64), Orphan>,
+    next_orphan: u64,
     next_key: u64,
+    next_message: u64,
     next_generation: u64,
+    /// What the file does not have yet.
+    journal: Journal<Promise>,
+    /// What the file's thread knows of that.
+    known_urgency: Urgency,
+    /// Sessions in which something waits for a commit.
+    waiting: HashSet<SessionKey>,
+    store_state: status::BrokerState,
+    store_error: Option<String>,
+    /// Damaged files that were set aside.
+    set_aside: u64,
     online: u64,
     /// Bytes that wait in all sessions.
     held_bytes: usize,
@@ -100,8 +124,17 @@ impl State {
             sessions: HashMap::new(),
             by_client: HashMap::new(),
             deadlines: BTreeSet::new(),
+            orphans: BTreeMap::new(),
+            next_orphan: 0,
             next_key: 0,
+            next_message: 0,
             next_generation: 0,
+            journal: Journal::off(),
+            known_urgency: Urgency::None,
+            waiting: HashSet::new(),
+            store_state: status::BrokerState::Ok,
+            store_error: None,
+            set_aside: 0,
             online: 0,
             held_bytes: 0,
             weights: Weights::new(),
@@ -117,26 +150,6 @@ impl State {
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
         self.router.retained.set_limits(limits.retained_messages, limits.retained_bytes);
-    }
-
-    /// Routes a message; how many sessions it goes to.
-    pub(super) fn publish(&mut self, publish: Publish, from: Option<SessionKey>, now: Instant) -> usize {
-        if from.is_some() && sys::is_ours(&publish.topic) {
-            return 0; // Only the broker speaks there.
-        }
-        let message = Arc::new(Message::new(publish, now));
-        if message.retain && self.router.retain(&message, now).is_err() {
-            self.losses.add(Loss::Retained);
-        }
-        let sessions = &self.sessions;
-        let is_online =
-            |key| sessions.get(&key).is_some_and(|entry| matches!(entry.presence, Presence::Online { .. }));
-        let deliveries = self.router.route(&message, from, is_online);
-        let reached = deliveries.len();
-        for (key, delivery) in deliveries {
-            self.deliver(key, delivery, now);
-        }
-        reached
     }
 
     /// Wakes every connection: something has changed that all must look at.
@@ -202,10 +215,14 @@ impl State {
             .map(|text| {
                 let Some(filter) = Filter::parse(text) else { return Reason::FILTER_INVALID };
                 if let Some(entry) = self.sessions.get_mut(&place.session) {
-                    if entry.session.filters.remove(text) {
+                    let removed = entry.session.filters.remove(text);
+                    if removed.is_some() {
                         entry.filter_bytes -= memory::of_filter(text);
                     }
                     entry.session.stop_replay(text);
+                    if removed.is_some() && entry.session.kept.is_on() {
+                        self.journal.unsubscribed(place.session, text);
+                    }
                 }
                 self.settle(place.session);
                 let existed = self.router.unsubscribe(place.session, filter);
@@ -221,10 +238,12 @@ impl State {
         now: Instant,
     ) -> Result<Option<Outbound>, TakenOver> {
         self.entry(place)?;
+        let gate = self.journal.gate();
         let Some(entry) = self.sessions.get_mut(&place.session) else { return Err(TakenOver) };
         let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
         let losses = &mut self.losses;
-        let next = entry.session.next(&self.router.retained, room, now, &mut |_, loss| losses.add(loss));
+        let next =
+            entry.session.next(&self.router.retained, room, gate, now, &mut |_, loss| losses.add(loss));
         if let Some(Outbound::Publish(publish)) = &next {
             self.counts.sent += 1;
             self.counts.sent_bytes += publish.payload.len() as u64;
@@ -249,6 +268,12 @@ impl State {
         let result = step(&mut self.entry(place)?.session);
         self.recount(place.session);
         Ok(result)
+    }
+
+    /// A PUBREC from the client: whether and how to answer with PUBREL.
+    pub(super) fn pubrec(&mut self, place: Place, ack: Ack) -> Result<PubRel, TakenOver> {
+        let gate = self.journal.gate();
+        self.with_session(place, |session| session.pubrec(ack, gate))
     }
 
     /// Lets `step` work on the acknowledgements that the client has coming.
@@ -282,6 +307,9 @@ impl State {
             received: self.counts.received,
             sent: self.counts.sent,
             dropped: self.losses.total(),
+            state: self.store_state,
+            last_error: self.store_error.clone(),
+            set_aside: self.set_aside,
             logins_refused: 0,
             refused: 0,
         }
@@ -323,19 +351,19 @@ impl State {
         let Some(filter) = Filter::parse(&wanted.filter) else { return Reason::FILTER_INVALID };
         let key = place.session;
         let Some(Entry { session, .. }) = self.sessions.get(&key) else { return Reason::FAILED };
-        let is_known = session.filters.contains(&wanted.filter);
+        let is_known = session.filters.contains_key(&wanted.filter);
         let is_full = session.filters.len() >= self.limits.subscriptions;
         if !is_known && (is_full || self.admit_filter(place, &wanted.filter).is_err()) {
             return Reason::QUOTA;
         }
         let Some(Entry { session, .. }) = self.sessions.get_mut(&key) else { return Reason::FAILED };
-        session.filters.insert(Arc::clone(&wanted.filter));
         let subscription = Subscription {
             qos: wanted.qos,
             no_local: wanted.no_local,
             retain_as_published: wanted.retain_as_published,
             id,
         };
+        session.filters.insert(Arc::clone(&wanted.filter), subscription);
         self.router.subscribe(key, filter, subscription);
         let replays = match wanted.retain_handling {
             RetainHandling::AtSubscribe => true,
@@ -343,44 +371,19 @@ impl State {
             RetainHandling::Never => false,
         };
         // Shared subscriptions get no retained messages (MQTT 5.0, 4.8.2).
-        if replays && filter.group.is_none() {
+        let replays = replays && filter.group.is_none();
+        if replays {
             session.replay(wanted, id);
+        }
+        if session.kept.is_on() {
+            self.journal.subscribed(key, &wanted.filter, subscription, replays);
         }
         Reason(wanted.qos as u8)
     }
 
-    fn deliver(&mut self, key: SessionKey, delivery: Delivery, now: Instant) {
-        let Some(entry) = self.sessions.get_mut(&key) else { return };
-        match &entry.presence {
-            Presence::Online { wake, .. } => wake.notify_one(),
-            // Messages of QoS 0 are for those who are there.
-            Presence::Offline { .. } if delivery.qos == Qos::AtMostOnce => return,
-            Presence::Offline { .. } => {}
-        }
-        let room = Room { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
-        let losses = &mut self.losses;
-        entry.session.enqueue(delivery, room, now, &mut |_, loss| losses.add(loss));
-        self.recount(key);
-        self.relieve();
-    }
-
-    /// While all sessions together hold too much, the one that holds most gives way: never one that
-    /// holds little, whoever filled the others, and however many those are.
-    fn relieve(&mut self) {
-        while self.held_bytes > self.limits.all_queues_bytes {
-            let Some(key) = self.weights.heaviest() else { return };
-            let Some(entry) = self.sessions.get_mut(&key) else { return };
-            let Some((_, loss)) = entry.session.give_way() else { return };
-            self.losses.add(loss);
-            if let Presence::Online { wake, .. } = &entry.presence {
-                wake.notify_one();
-            }
-            self.recount(key);
-        }
-    }
-
-    /// Brings `held_bytes` up to date after a change to a session.
+    /// Brings `held_bytes` and the journal up to date after a change to a session.
     fn recount(&mut self, key: SessionKey) {
+        self.tell(key, None);
         if let Some(entry) = self.sessions.get_mut(&key) {
             let bytes = entry.session.bytes();
             self.held_bytes = (self.held_bytes + bytes).saturating_sub(entry.counted_bytes);

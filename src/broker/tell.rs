@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::state::Origin;
 use super::{Broker, now};
 use crate::mqtt::packet::{Publish, Qos};
 
@@ -46,7 +47,7 @@ impl Broker {
         let mut state = self.lock();
         let numbers = state.numbers();
         for (topic, value) in state.sys().news(&numbers, now) {
-            state.publish(Publish::new(topic, value, Qos::AtMostOnce, true), None, now);
+            state.publish(Publish::new(topic, value, Qos::AtMostOnce, true), Origin::Ours, now);
         }
     }
 }

@@ -14,6 +14,7 @@ use self::listener::Placed;
 pub use self::listener::{Listener, ServerTls};
 pub use self::users::User;
 use super::read::{Problems, Table, Wrong};
+use super::values;
 
 /// Most entries in `listen`.
 const MAX_LISTENERS: usize = 16;
@@ -26,6 +27,9 @@ const MQTT_PORT: u16 = 1883;
 pub struct Broker {
     /// Where clients connect; may be empty.
     pub listen: Vec<Listener>,
+    /// The SQLite file that keeps sessions and retained messages; `None`: `broker.db` beside the
+    /// queue's.
+    pub path: Option<PathBuf>,
     /// Who may connect with a name. Without any, only clients on loopback and those with a
     /// certificate get in.
     pub users: Vec<User>,
@@ -36,7 +40,8 @@ pub struct Broker {
 impl Default for Broker {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), MQTT_PORT);
-        Self { listen: vec![Listener::plain(address)], users: Vec::new(), limits: Limits::default() }
+        let listen = vec![Listener::plain(address)];
+        Self { listen, path: None, users: Vec::new(), limits: Limits::default() }
     }
 }
 
@@ -54,6 +59,7 @@ impl Broker {
             broker.guard(&placed, problems);
             broker.listen = placed.into_iter().map(|placed| placed.listener).collect();
         }
+        table.set("path", &mut broker.path, problems, |text| values::file(text).map(Some));
         table.close(&[], problems);
         broker
     }
@@ -79,6 +85,6 @@ impl Broker {
 
     /// The files that it names.
     pub(super) fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.listen.iter_mut().flat_map(Listener::files)
+        self.listen.iter_mut().flat_map(Listener::files).chain(&mut self.path)
     }
 }

@@ -5,6 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use tokio::sync::oneshot;
+
+use crate::flow::Kept;
 use crate::mqtt::packet::{PacketId, Reason};
 
 use super::{Safe, Ticket};
@@ -33,8 +36,60 @@ pub enum Due {
 pub enum Verdict {
     /// That.
     Known(Reason),
-    /// Success, once the message is safe.
+    /// Success, once the message is safe in the queue.
     WhenSafe(Ticket),
+    /// Success, once the local broker has it safe.
+    WhenKept(Kept),
+    /// Success, once both have it safe.
+    WhenBoth(Ticket, Kept),
+}
+
+impl Verdict {
+    /// Success, once the message is safe wherever it has to be; or `otherwise`, if nowhere.
+    #[must_use]
+    pub fn when(queue: Option<Ticket>, broker: Option<Kept>, otherwise: Reason) -> Self {
+        match (queue, broker) {
+            (Some(ticket), Some(kept)) => Self::WhenBoth(ticket, kept),
+            (Some(ticket), None) => Self::WhenSafe(ticket),
+            (None, Some(kept)) => Self::WhenKept(kept),
+            (None, None) => Self::Known(otherwise),
+        }
+    }
+
+    /// The same, and once the local broker has it safe.
+    #[must_use]
+    pub fn and(self, broker: Option<Kept>) -> Self {
+        match (self, broker) {
+            (Self::Known(reason), Some(kept)) if !reason.is_failure() => Self::WhenKept(kept),
+            (Self::WhenSafe(ticket), Some(kept)) => Self::WhenBoth(ticket, kept),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// The reason, as soon as it is known; an error if the message will never be safe.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, ()>> {
+        loop {
+            match self {
+                Self::Known(reason) => return Poll::Ready(Ok(*reason)),
+                Self::WhenSafe(ticket) => match ready!(Pin::new(ticket).poll(cx)) {
+                    Ok(Safe::Delivered | Safe::Durable) => return Poll::Ready(Ok(Reason::SUCCESS)),
+                    Err(_) => return Poll::Ready(Err(())),
+                },
+                Self::WhenKept(kept) => {
+                    let kept = ready!(Pin::new(kept).poll(cx));
+                    return Poll::Ready(kept.map(|()| Reason::SUCCESS).map_err(|_| ()));
+                }
+                Self::WhenBoth(ticket, kept) => {
+                    if ready!(Pin::new(ticket).poll(cx)).is_err() {
+                        return Poll::Ready(Err(()));
+                    }
+                    // The first is asked no more.
+                    let (_, never) = oneshot::channel();
+                    *self = Self::WhenKept(std::mem::replace(kept, never));
+                }
+            }
+        }
+    }
 }
 
 /// An acknowledgement whose turn has come.
@@ -90,23 +145,15 @@ impl Acks {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let Some((due, verdict)) = self.waiting.front_mut() else { return Poll::Pending };
         let due = *due;
-        let answer = match verdict {
-            Verdict::Known(reason) => Ok((due, *reason)),
-            Verdict::WhenSafe(ticket) => match ready!(Pin::new(ticket).poll(cx)) {
-                Ok(Safe::Delivered | Safe::Durable) => Ok((due, Reason::SUCCESS)),
-                Err(_) => Err(Lost(due)),
-            },
-        };
+        let answer = ready!(verdict.poll(cx));
         self.waiting.pop_front();
-        Poll::Ready(answer)
+        Poll::Ready(answer.map(|reason| (due, reason)).map_err(|()| Lost(due)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
-
-    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -129,6 +176,27 @@ mod tests {
         assert_eq!(poll(&mut acks), Poll::Ready(Ok((Due::PubAck(id(1)), Reason::SUCCESS))));
         assert_eq!(poll(&mut acks), Poll::Ready(Ok((Due::PubRec(id(2)), Reason::NO_SUBSCRIBERS))));
         assert_eq!(poll(&mut acks), Poll::Pending);
+    }
+
+    #[test]
+    fn what_two_files_must_have_waits_for_both() {
+        for queue_first in [true, false] {
+            let mut acks = Acks::default();
+            let ((safe, ticket), (sender, kept)) = (oneshot::channel(), oneshot::channel());
+            acks.push(Due::PubAck(id(1)), Verdict::WhenSafe(ticket).and(Some(kept)));
+            let (mut safe, mut sender) = (Some(safe), Some(sender));
+            for is_queue in [queue_first, !queue_first] {
+                assert_eq!(poll(&mut acks), Poll::Pending);
+                if is_queue {
+                    safe.take().unwrap().send(Safe::Durable).unwrap();
+                } else {
+                    sender.take().unwrap().send(()).unwrap();
+                }
+            }
+            assert_eq!(poll(&mut acks), Poll::Ready(Ok((Due::PubAck(id(1)), Reason::SUCCESS))));
+        }
+        let refused = Verdict::Known(Reason::QUOTA).and(Some(oneshot::channel().1));
+        assert!(matches!(refused, Verdict::Known(Reason::QUOTA)));
     }
 
     #[test]

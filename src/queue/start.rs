@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::clock::{Clock, boottime_us};
+use crate::clock::{Clock, boot_id, boottime_us};
 use crate::config;
 use crate::topic::Topics;
 
@@ -60,7 +60,7 @@ impl Queue {
             path: config.path.clone(),
             bridges: consumers.iter().map(|consumer| consumer.name.clone()).collect(),
             limits: limits.clone(),
-            kernel: KernelBoot { uuid: kernel_boot_id(), row: None },
+            kernel: KernelBoot { uuid: boot_id(), row: None },
             clock: Clock::default(),
         };
         let interest = Interest { topics, consumers };
@@ -136,9 +136,4 @@ fn limits(config: &config::Queue) -> Limits {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn kernel_boot_id() -> String {
-    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    read.map_or_else(|_| Uuid::new_v4().to_string(), |id| id.trim().to_owned())
 }

@@ -1,7 +1,6 @@
 //! The queue's file: all the SQL there is. Synchronous; used by the storage thread alone.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use super::types::WhenFull;
 mod append;
 mod aside;
 pub mod cold;
+mod connect;
 mod error;
 mod evict;
 pub mod folder;
@@ -35,6 +35,7 @@ mod totals;
 
 use append::{Appended, Tail};
 pub use aside::{aside_names, remove, set_aside};
+pub use connect::{connect, is_lone_log, log_bytes};
 pub use error::StoreError;
 use evict::{evict_aged, pages_of, used_bytes, with_evicted};
 use room::{Wanted, bound_log, is_full, make_room};
@@ -128,7 +129,6 @@ impl Store {
         limits: Limits,
         boot: &KernelBoot,
     ) -> Result<Self, StoreError> {
-        folder::make_for(path)?;
         let is_new = SUFFIXES.iter().all(|suffix| !with_suffix(path, suffix).exists());
         let opened = Self::open_files(path, bridges, limits, boot);
         if is_new && matches!(opened, Err(StoreError::Disk(_))) {
@@ -144,14 +144,7 @@ impl Store {
         limits: Limits,
         boot: &KernelBoot,
     ) -> Result<Self, StoreError> {
-        if is_lone_log(path) {
-            return Err(StoreError::Damaged("the file is empty or gone, but its log is not".into()));
-        }
-        let db = Connection::open(path).map_err(|error| StoreError::of_opening(path, error))?;
-        db.busy_timeout(std::time::Duration::ZERO)?;
-        db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        let log_pages = schema::log_pages(limits.max_bytes);
-        schema::configure(&db, log_pages)?;
+        let db = connect(path, schema::log_pages(limits.max_bytes))?;
         schema::prepare(&db)?;
         let mut store = Self {
             db,
@@ -174,8 +167,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`], see there.
     pub fn grow_log(&self, path: &Path) -> Result<(), StoreError> {
-        let present = fs::metadata(with_suffix(path, "-wal")).map_or(0, |meta| meta.len());
-        let grown = schema::grow_log(&self.db, schema::log_pages(self.limits.max_bytes), present)?;
+        let grown = schema::grow_log(&self.db, schema::log_pages(self.limits.max_bytes), log_bytes(path))?;
         // What filled the log has left as much unused room in the file.
         if grown && self.used_bytes()? <= COMPACT_CONTENT { self.compact() } else { Ok(()) }
     }
@@ -363,13 +355,6 @@ impl Store {
         self.saved = rows.collect::<rusqlite::Result<_>>()?;
         Ok(())
     }
-}
-
-/// Whether there is a log, but no database that it belongs to. SQLite would throw it away without a
-/// word, and with it what was not written back yet: up to [`schema::log_pages`] pages of readings.
-fn is_lone_log(path: &Path) -> bool {
-    let bytes = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
-    bytes(path) == 0 && bytes(&with_suffix(path, "-wal")) > 0
 }
 
 fn last_position(db: &Connection) -> rusqlite::Result<Option<u64>> {

@@ -70,6 +70,13 @@ pub enum EventKind {
         /// Readings that did not.
         lost: u64,
     },
+    /// The local broker's file is not kept up to date any more, or is again.
+    Broker {
+        /// The new state: `degraded` or `ok`.
+        state: String,
+        /// What the disk said.
+        reason: Option<String>,
+    },
 }
 
 /// What will never arrive, and why. One for each device or topic and each run of one cause.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serialgate::bridge::{Bridge, Handles, consumer};
 use serialgate::config;
-use serialgate::flow::{Bulletin, LocalPublish};
+use serialgate::flow::{Bulletin, LocalPublish, Passed};
 use serialgate::queue::Queue;
 use serialgate::reading::{Body, Reading, Value};
 use serialgate::status::{self, Cell};
@@ -62,7 +62,7 @@ impl Site {
             outlet: queue.outlet(0),
             queue: queue.clone(),
             bulletin: Bulletin::default(),
-            local: LocalPublish::new(|_| 0),
+            local: LocalPublish::new(|_| Some(Passed::default())),
             topics,
             status: status.clone(),
         };

@@ -51,6 +51,7 @@ fn happened(kind: &EventKind) -> String {
         EventKind::Gap { device, from_seq, to_seq, lost, reason } => {
             format!("gap {device} {from_seq}..{to_seq} {lost} {}", reason.as_str())
         }
+        EventKind::Broker { state, reason } => format!("broker {state:?} {reason:?}"),
         EventKind::Quarantine { path, reason } => format!("quarantine {path:?} {reason:?}"),
         EventKind::Port { path, state } => format!("port {path:?} {state}"),
         EventKind::Lost(Loss { of, span, lost, reason }) => {

@@ -22,4 +22,5 @@ mod outage;
 mod path;
 mod queue_commands;
 mod salvage;
+mod sessions;
 mod space;

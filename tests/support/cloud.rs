@@ -13,7 +13,7 @@ use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 use serialgate::bridge::{Bridge, Handles, consumer};
 use serialgate::config;
-use serialgate::flow::{Bulletin, LocalPublish};
+use serialgate::flow::{Bulletin, LocalPublish, Passed};
 use serialgate::queue::Queue;
 use serialgate::reading::{Body, Reading, Value};
 use serialgate::status::{self, BridgeState, Cell};
@@ -198,7 +198,7 @@ impl Gateway {
             outlet: queue.outlet(0),
             queue: queue.clone(),
             bulletin: bulletin.clone(),
-            local: LocalPublish::new(|_| 0),
+            local: LocalPublish::new(|_| Some(Passed::default())),
             topics,
             status: status.clone(),
         };

@@ -30,7 +30,7 @@ impl Down {
             if reached > 0 {
                 into.lock().unwrap().push(publish);
             }
-            reached
+            Some(Passed { reached, kept: None })
         });
         let change = |config: &mut config::Bridge| {
             config.receive = receive;

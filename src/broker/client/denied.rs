@@ -67,7 +67,7 @@ impl Client {
         let rights = self.login.rights();
         self.broker().lock().keep_will_if(self.place(), |topic| rights.may_publish(topic))?;
         let denied = self.with_session(|session| {
-            session.filters.iter().filter(|filter| !rights.may_subscribe(filter)).cloned().collect::<Vec<_>>()
+            session.filters.keys().filter(|filter| !rights.may_subscribe(filter)).cloned().collect::<Vec<_>>()
         })?;
         for filter in &denied {
             self.tell_denied("stay subscribed", filter);

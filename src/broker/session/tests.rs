@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::broker::journal::Gate;
 use crate::broker::message::Message;
 use crate::mqtt::packet::Reason;
 
@@ -51,15 +52,16 @@ fn apply(session: &mut Session, retained: &Retained, step: &Step, now: Instant) 
         Step::Enqueue { qos, bytes, expiry_s } => {
             let qos = Qos::from(qos);
             let message = message(bytes, qos, expiry_s, now);
-            let delivery = Delivery { message, qos, retain: false, subscription_ids: Vec::new() };
+            let delivery =
+                Delivery { message, position: 0, qos, retain: false, subscription_ids: Vec::new() };
             session.enqueue(delivery, ROOM, now, &mut |_, _| ());
         }
-        Step::Next => drop(session.next(retained, ROOM, now, &mut |_, _| ())),
+        Step::Next => drop(session.next(retained, ROOM, Gate::OPEN, now, &mut |_, _| ())),
         Step::GiveWay => drop(session.give_way()),
         Step::PubAck(n) => session.puback(id(n)),
         Step::PubRec(n, ok) => {
             let reason = if ok { Reason::SUCCESS } else { Reason::QUOTA };
-            session.pubrec(Ack { id: id(n), reason });
+            session.pubrec(Ack { id: id(n), reason }, Gate::OPEN);
         }
         Step::PubComp(n) => session.pubcomp(id(n)),
         Step::Unsendable(n) => session.unsendable(Some(id(n))),

@@ -92,7 +92,6 @@ impl Waiting {
     }
 
     /// All of them; those of QoS 0 first.
-    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Delivery> {
         self.loose.iter().chain(&self.assured).map(|(_, delivery)| delivery)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Acks, Entry, Filter, Loss, Place, Session, SessionKey, State, TakenOver};
+use super::{Acks, Bequest, Entry, Filter, Loss, Place, Session, SessionKey, State, TakenOver};
 use crate::broker::pool::NoRoom;
 use crate::mqtt::packet::{Connect, Publish, Reason, Version, Will};
 
@@ -52,7 +52,7 @@ pub(in crate::broker) struct Attached {
     /// The session was there before.
     pub(in crate::broker) is_resumed: bool,
     /// The will of the connection or session that this one ended: to be published.
-    pub(in crate::broker) will: Option<Publish>,
+    pub(in crate::broker) will: Option<Bequest>,
 }
 
 /// How a connection ended, as far as its session is concerned.
@@ -127,6 +127,10 @@ impl State {
         self.by_client.insert(Arc::clone(&connect.client_id), key);
         self.settle(key);
         self.online += 1;
+        self.keep_session(key, resumed.is_none(), now);
+        self.note_will(&connect.client_id, connect.will.as_ref(), connect.session_expiry_s);
+        let will =
+            will.map(|message| Bequest { client_id: Arc::clone(&connect.client_id), session: key, message });
         self.counts.connections += 1;
         self.counts.most_online = self.counts.most_online.max(self.online);
         Ok(Attached { place: Place { session: key, generation }, is_resumed: resumed.is_some(), will })
@@ -138,25 +142,33 @@ impl State {
         place: Place,
         farewell: Farewell,
         now: Instant,
-    ) -> Option<Publish> {
+    ) -> Option<Bequest> {
         let entry = self.entry(place).ok()?;
+        let client_id = Arc::clone(&entry.client_id);
         entry.session.disconnected();
         entry.acks.disconnected();
         let expiry_s = farewell.session_expiry_s.unwrap_or(entry.session.expiry_s);
         let Presence::Online { will, .. } = &mut entry.presence else { return None };
         let will = will.take().filter(|_| !farewell.drops_will);
         self.online -= 1;
+        let due = |message| Bequest { client_id: Arc::clone(&client_id), session: place.session, message };
+        if will.is_none() {
+            self.note_will(&client_id, None, 0);
+        }
         if expiry_s == 0 {
             self.forget(place.session);
-            return will.map(|will| will.message);
+            return will.map(|will| due(will.message));
         }
         let after = |seconds: u32| now.checked_add(Duration::from_secs(seconds.into()));
         let ends = if expiry_s == u32::MAX { None } else { after(expiry_s) };
         let (due, later) = match will {
-            Some(Will { message, delay_s: 0 }) => (Some(message), None),
+            Some(Will { message, delay_s: 0 }) => (Some(due(message)), None),
             Some(Will { message, delay_s }) => (None, after(delay_s).map(|at| (at, message))),
             None => (None, None),
         };
+        if let Some((at, message)) = &later {
+            self.note_late_will(&client_id, message, ends.map_or(*at, |ends| ends.min(*at)));
+        }
         let presence = Presence::Offline { since: now, ends, will: later };
         self.deadlines.extend(presence.deadline().map(|at| (at, place.session)));
         if let Some(entry) = self.sessions.get_mut(&place.session) {
@@ -164,6 +176,7 @@ impl State {
         }
         self.settle(place.session);
         self.recount(place.session);
+        self.note_session(place.session, false, now);
         due
     }
 
@@ -173,8 +186,12 @@ impl State {
         place: Place,
         allowed: impl Fn(&str) -> bool,
     ) -> Result<(), TakenOver> {
-        if let Presence::Online { will, .. } = &mut self.entry(place)?.presence {
-            will.take_if(|will| !allowed(&will.message.topic));
+        let entry = self.entry(place)?;
+        if let Presence::Online { will, .. } = &mut entry.presence
+            && will.take_if(|will| !allowed(&will.message.topic)).is_some()
+        {
+            let client_id = Arc::clone(&entry.client_id);
+            self.note_will(&client_id, None, 0);
         }
         Ok(())
     }
@@ -192,8 +209,8 @@ impl State {
     }
 
     /// Does what is due at `now`: ends sessions, and gives the wills to be published.
-    pub(in crate::broker) fn expire(&mut self, now: Instant) -> Vec<(SessionKey, Publish)> {
-        let mut wills = Vec::new();
+    pub(in crate::broker) fn expire(&mut self, now: Instant) -> Vec<Bequest> {
+        let mut wills = self.expire_orphans(now);
         while let Some(&(at, key)) = self.deadlines.first()
             && at <= now
         {
@@ -202,7 +219,8 @@ impl State {
             let Presence::Offline { ends, will, .. } = &mut entry.presence else { continue };
             let is_over = ends.is_some_and(|ends| ends <= now);
             if is_over || will.as_ref().is_some_and(|(at, _)| *at <= now) {
-                wills.extend(will.take().map(|(_, message)| (key, message)));
+                let client_id = Arc::clone(&entry.client_id);
+                wills.extend(will.take().map(|(_, message)| Bequest { client_id, session: key, message }));
             }
             if is_over {
                 self.counts.expired += 1;
@@ -217,7 +235,8 @@ impl State {
 
     /// When [`expire`](Self::expire) has something to do next.
     pub(in crate::broker) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let orphans = self.orphans.first_key_value().map(|((at, _), _)| *at);
+        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(orphans).min()
     }
 
     /// Takes a known client's session away from its present connection, or from its being offline.
@@ -273,13 +292,17 @@ impl State {
     fn forget(&mut self, key: SessionKey) {
         let Some(entry) = self.sessions.remove(&key) else { return };
         self.by_client.remove(&entry.client_id);
+        self.waiting.remove(&key);
+        if entry.session.kept.is_on() {
+            self.journal.end_session(key, entry.session.kept_messages());
+        }
         self.held_bytes = self.held_bytes.saturating_sub(entry.counted_bytes);
         self.weights.change(key, entry.counted_bytes, 0);
         self.memory.close(entry.account);
         if let Some(at) = entry.presence.deadline() {
             self.deadlines.remove(&(at, key));
         }
-        for filter in entry.session.filters.iter().filter_map(|text| Filter::parse(text)) {
+        for filter in entry.session.filters.keys().filter_map(|text| Filter::parse(text)) {
             self.router.unsubscribe(key, filter);
         }
     }

@@ -27,6 +27,8 @@ enum Receipt {
     Pending,
     /// PUBREC was sent.
     Recorded,
+    /// Taken before the program was started, but perhaps not by everybody who wants it.
+    Half,
 }
 
 /// What a QoS 2 PUBLISH is to us.
@@ -38,6 +40,9 @@ pub enum Arrival {
     Pending,
     /// Taken and acknowledged before: say PUBREC again.
     Recorded,
+    /// Taken before the program was started, but perhaps not by everybody who wants it: those have to
+    /// be asked again.
+    Half,
 }
 
 /// The peer sent more unacknowledged messages than we allowed.
@@ -65,6 +70,17 @@ impl Incoming {
         self.quota = maximum;
     }
 
+    /// Puts back a message that was taken before the program was started. `is_half`: perhaps not by
+    /// everybody who wants it.
+    pub fn restore(&mut self, id: PacketId, is_half: bool) {
+        self.received.insert(id, if is_half { Receipt::Half } else { Receipt::Recorded });
+    }
+
+    /// What was taken and not released, and whether perhaps not everybody who wants it has it.
+    pub fn iter(&self) -> impl Iterator<Item = (PacketId, bool)> {
+        self.received.iter().map(|(id, receipt)| (*id, *receipt != Receipt::Recorded))
+    }
+
     /// A QoS 1 PUBLISH.
     ///
     /// # Errors
@@ -79,9 +95,13 @@ impl Incoming {
     /// # Errors
     /// The peer's quota is used up.
     pub fn publish_once(&mut self, id: PacketId) -> Result<Arrival, Exceeded> {
-        match self.received.get(&id) {
+        match self.received.get_mut(&id) {
             Some(Receipt::Pending) => Ok(Arrival::Pending),
             Some(Receipt::Recorded) => Ok(Arrival::Recorded),
+            Some(receipt @ Receipt::Half) => {
+                *receipt = Receipt::Pending;
+                Ok(Arrival::Half)
+            }
             None => {
                 self.quota = self.quota.checked_sub(1).ok_or(Exceeded)?;
                 self.received.insert(id, Receipt::Pending);

@@ -80,6 +80,20 @@ impl<T> Outgoing<T> {
         self
     }
 
+    /// Puts back what was under way before the program was started, after everything else that is. It
+    /// is to be sent again on the next connection. `None`: the peer has the message, and PUBREL is due.
+    pub fn restore(&mut self, id: PacketId, message: Option<T>, qos: Qos) {
+        let flight = match (message, qos) {
+            (None, _) => Flight::Released,
+            (Some(message), Qos::ExactlyOnce) => Flight::SentOnce(message),
+            (Some(message), Qos::AtLeastOnce | Qos::AtMostOnce) => Flight::Sent(message),
+        };
+        self.by_id.insert(id, self.next_order);
+        self.in_flight.insert(self.next_order, (id, flight));
+        self.next_order += 1;
+        self.last_id = id;
+    }
+
     fn set_window(&mut self, window: u16) {
         self.window = usize::from(window.clamp(1, self.highest_id.get()));
     }
@@ -189,6 +203,15 @@ impl<T> Outgoing<T> {
             self.forget(id);
         }
         released
+    }
+
+    /// The message with that id, unless the peer has it.
+    #[must_use]
+    pub fn get(&self, id: PacketId) -> Option<&T> {
+        match &self.in_flight.get(self.by_id.get(&id)?)?.1 {
+            Flight::Sent(message) | Flight::SentOnce(message) => Some(message),
+            Flight::Released => None,
+        }
     }
 
     /// Ends what has that id without an acknowledgement: it could not be sent after all. The

@@ -21,7 +21,7 @@ impl StoreError {
         match self {
             Self::Damaged(reason) => match read(path) {
                 Ok(()) => Self::Damaged(reason),
-                Err(error) => Self::Unreadable(format!("reading the queue: {error}")),
+                Err(error) => Self::Unreadable(format!("reading the file: {error}")),
             },
             Self::Disk(vague) => match File::options().append(true).open(path).map_err(|e| e.to_string()) {
                 Err(error) if !vague.contains(&error) && path.exists() => {

@@ -16,6 +16,7 @@ mod faults;
 mod gateway;
 pub(crate) mod log;
 mod numbered;
+mod raw;
 mod slow;
 mod tail;
 mod tty;
@@ -28,6 +29,7 @@ pub(crate) use faults::Faults;
 pub(crate) use gateway::{Gateway, assert_account, cpu_time, dropped, serialgate};
 pub(crate) use log::{Log, compare, publish};
 pub(crate) use numbered::{Numbered, numbers, slowest};
+pub(crate) use raw::Raw;
 pub(crate) use slow::Slow;
 pub(crate) use tty::Tty;
 

@@ -1,0 +1,122 @@
+//! The broker's side of its file: who keeps it, and how the state is locked so that it keeps up.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio_util::sync::CancellationToken;
+
+use super::state::State;
+use super::store::{self, News, Storage};
+use super::{Broker, Inner};
+
+/// The thread that keeps the file.
+#[derive(Debug, Default)]
+pub(super) struct Keeper {
+    pub(super) phase: Phase,
+    pub(super) thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its work.
+    #[default]
+    Running,
+    /// Write what is left, and end.
+    Stopping,
+    /// End at once, as a kill would end it.
+    Abandoned,
+}
+
+/// The state, locked. Calls the file's thread at the end, if there is more for it to do than it knows.
+pub(super) struct Locked<'a> {
+    pub(super) state: MutexGuard<'a, State>,
+    pub(super) work: &'a Condvar,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if self.state.take_call() {
+            self.work.notify_one();
+        }
+    }
+}
+
+impl Inner {
+    /// The state, for the file's own thread.
+    pub(super) fn raw(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        lock(&self.storage).phase
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Broker {
+    /// The same broker, with a file: retained messages, sessions that outlive their connections, and
+    /// wills survive the daemon in it. It is read in a thread of its own; until then nobody is let in.
+    /// `report` is told, from that thread, what happens to it.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn with_store(
+        self,
+        storage: Storage,
+        boot: String,
+        report: impl Fn(News) + Send + 'static,
+    ) -> io::Result<Self> {
+        let Some(inner) = Arc::into_inner(self.0) else {
+            return Err(io::Error::other("the broker is in use already"));
+        };
+        let inner = Arc::new(Inner { ready: CancellationToken::new(), ..inner });
+        lock(&inner.state).begin_unread();
+        let worker = store::Worker::new(Arc::clone(&inner), storage, boot, Box::new(report));
+        let thread = store::spawn(worker)?;
+        lock(&inner.storage).thread = Some(thread);
+        Ok(Self(inner))
+    }
+
+    /// Waits until the file has been read, or clients need not wait for it any longer.
+    pub async fn ready(&self) {
+        self.0.ready.cancelled().await;
+    }
+
+    /// Writes what is left to the file and closes it. Blocks until that is done. Clients must have gone.
+    pub fn close(&self) {
+        self.end(Phase::Stopping);
+    }
+
+    fn end(&self, phase: Phase) {
+        let state = lock(&self.0.state);
+        let mut keeper = lock(&self.0.storage);
+        keeper.phase = phase;
+        let thread = keeper.thread.take();
+        drop(keeper);
+        self.0.work.notify_one();
+        drop(state);
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that keeps the local broker's file ended with a panic");
+        }
+    }
+}
