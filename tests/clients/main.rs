@@ -16,6 +16,7 @@ mod churn;
 mod exchange;
 mod features;
 mod limits;
+mod login;
 mod mosquitto;
 mod refusals;
 mod reload;
