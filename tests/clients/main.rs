@@ -20,6 +20,7 @@ mod login;
 mod mosquitto;
 mod refusals;
 mod reload;
+mod restarts;
 mod sessions;
 mod site;
 mod transports;
