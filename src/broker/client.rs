@@ -22,6 +22,7 @@ use crate::mqtt::packet::{
 };
 use crate::mqtt::session::Arrival;
 use crate::queue::acks::{self, Acks, Due, Lost, Verdict};
+use crate::topic;
 
 /// One connected client.
 #[derive(Debug)]
@@ -289,6 +290,12 @@ impl Client {
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe) -> Result<Vec<Reason>, End> {
+        // What is a filter, and yet not taken, has a reason code of its own; this is none (4.7.1).
+        if subscribe.filters.iter().any(|wanted| !topic::is_valid_filter(&wanted.filter)) {
+            let why =
+                "a filter that is empty, or has a wildcard beside other characters or a # not at its end";
+            return Err(End::Refused { reason: Reason::FILTER_INVALID, why });
+        }
         let shares = |text: &str| Filter::parse(text).is_some_and(|filter| filter.group.is_some());
         if subscribe.filters.iter().any(|wanted| wanted.no_local && shares(&wanted.filter)) {
             return Err(End::protocol("no local on a shared subscription"));

@@ -188,7 +188,7 @@ impl State {
         Ok(filters
             .iter()
             .map(|text| {
-                let Some(filter) = Filter::parse(text) else { return Reason::NO_SUBSCRIPTION };
+                let Some(filter) = Filter::parse(text) else { return Reason::FILTER_INVALID };
                 if let Some(entry) = self.sessions.get_mut(&place.session) {
                     if entry.session.filters.remove(text) {
                         entry.filter_bytes -= memory::of_filter(text);
