@@ -4,14 +4,18 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use serialgate::broker::{Limits, Listen};
+use serialgate::broker::{Access, Limits, Listen};
+use serialgate::config::{self, User};
+use serialgate::password::{Hash, SALT_BYTES};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::daemon::{Daemon, free};
 use crate::papers::Authority;
-use crate::site::{CONNACK, CONNECT, PATIENCE, Site, greet, ping, rest, tcp, through, tls, websocket};
+use crate::site::{
+    CONNACK, CONNECT, PATIENCE, Site, exchange, greet, ping, rest, tcp, through, tls, websocket,
+};
 
 /// One listener of each kind.
 async fn all_kinds(authority: &Authority, limits: Limits) -> Site {
@@ -150,11 +154,15 @@ async fn one_address_of_the_network_gets_no_more_than_its_share() {
     let bound = TcpListener::bind((address, 0)).await.unwrap();
     let there = bound.local_addr().unwrap();
     let site = Site::with(Limits::default(), vec![(there, Listen::from(bound))]);
+    // Nobody comes in from there without a name.
+    let salt = [7; SALT_BYTES];
+    let board =
+        User { name: "board".into(), password: Hash::new(b"pw", salt), publish: None, subscribe: None };
+    let config = config::Broker { users: vec![board], ..config::Broker::default() };
+    site.broker.reload_access(Access::new(&config, salt));
     let mut clients = Vec::new();
     for _ in 0..100 {
-        let mut client = tcp(there).await;
-        greet(&mut client).await;
-        clients.push(client);
+        clients.push(enter(there).await);
     }
     for _ in 100..250 {
         assert_eq!(rest(&mut TcpStream::connect(there).await.unwrap()).await, b"");
@@ -163,7 +171,16 @@ async fn one_address_of_the_network_gets_no_more_than_its_share() {
     assert_eq!(site.broker.stats().clients, 100);
     drop(clients.pop());
     site.until("a place", |broker| broker.stats().clients == 99).await;
-    greet(&mut tcp(there).await).await;
+    enter(there).await;
+}
+
+/// Connects as the user `board`.
+async fn enter(address: SocketAddr) -> TcpStream {
+    let connect = b"\x10\x17\x00\x04MQTT\x04\xc2\x00\x00\x00\x00\x00\x05board\x00\x02pw";
+    let mut client = tcp(address).await;
+    let heard = timeout(PATIENCE, exchange(&mut client, connect, CONNACK.len())).await.unwrap();
+    assert_eq!(heard.unwrap(), CONNACK);
+    client
 }
 
 #[tokio::test]
