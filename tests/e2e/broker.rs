@@ -38,6 +38,11 @@ fn a_lan_clients_acknowledged_message_survives_a_kill() {
     let took = publish_timed(local, "sensors/a", "online");
     assert!(took < COMMIT_WITHIN / 2, "{took:?}");
 
+    // Should the cloud stop before it has heard that the log has the message, it would send it again.
+    for settled in ["settled/1", "settled/2"] {
+        publish(cloud.port, settled, "yes");
+        wait_for("what comes after it", PATIENCE, || log.any(|message| message.topic == settled));
+    }
     cloud.stop();
     gateway.wait_status("the outage", |status| status["bridges"][0]["state"] != "connected");
     // Without it, the message is on disk before the client is told. Not before its time, so that
