@@ -31,10 +31,9 @@ use tempfile::TempDir;
 /// What the figures mean.
 const INTRODUCTION: &str = "\
 The release build of the real program and Debian's mosquitto (no persistence, no limit on its queues) take turns under
-the same load over the loopback: MQTT 3.1.1, payloads of 100 bytes, nothing durable
-where it is not said. CPU is user and system time of all
-threads of the broker's process, from the scheduler, for 100 000 delivered messages. All clients live in one thread of
-the benchmark, on the same cores. Figures are medians, with the least and the greatest.
+the same load over the loopback: MQTT 3.1.1, payloads of 100 bytes, nothing durable unless it says so. CPU is user and
+system time of all threads of the broker's process, from the scheduler, for 100 000 delivered messages. All clients live in
+one thread of the benchmark, on the same cores. Figures are medians, with the least and the greatest.
 
 `cargo bench --bench broker -- --help` tells how to run a part; `--quick` takes half a minute.";
 
