@@ -20,6 +20,8 @@ const BIG_BYTES: usize = 32 << 10;
 /// Acknowledgements wait for so long at least for a disk that refuses: ten seconds, less one between
 /// our clock and the gateway's.
 const WAITS: Duration = Duration::from_secs(9);
+/// How long a sync hangs: as on a card that is busy with itself.
+const HANG: Duration = Duration::from_secs(8);
 /// Somebody who need not wait for the disk is not made to: far below the ten seconds.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
@@ -145,6 +147,10 @@ impl Scene {
         let states: Vec<Value> =
             self.log.events("broker").iter().map(|event| event["state"].clone()).collect();
         assert_eq!(states, ["degraded", "ok"]);
+        self.assert_survives_a_kill();
+    }
+
+    fn assert_survives_a_kill(&mut self) {
         self.gateway.kill();
         self.gateway.resume();
         self.away.connect(self.local);
@@ -234,6 +240,23 @@ fn a_disk_that_fails_to_write_holds_up_acknowledgements_for_ten_seconds_and_cost
 #[test]
 fn a_disk_that_becomes_read_only_holds_up_acknowledgements_for_ten_seconds_and_costs_nothing() {
     a_file_that_fails("", |faults| faults.writes_fail(Errno::EROFS));
+}
+
+#[test]
+fn a_sync_that_hangs_holds_up_who_waits_for_it_and_nobody_else() {
+    let dir = TempDir::new().unwrap();
+    let faults = Faults::of(dir.path(), "broker.db");
+    let path = dir.path().join("broker.db");
+    let mut scene = Scene::start(dir, &path, &faults.environment);
+    faults.syncs_take(HANG);
+    scene.say(10);
+    wait_for("the sync", PATIENCE, || faults.is_syncing());
+    scene.assert_traffic("while it hangs");
+    scene.publisher.settle();
+    assert!(scene.publisher.open() == 1 || scene.last.elapsed() > HANG, "acknowledged, and safe nowhere");
+    faults.heal();
+    scene.wait_acknowledged();
+    scene.assert_survives_a_kill();
 }
 
 /// The file cannot be had at the start: the daemon runs, lets clients in after a while, and takes the
