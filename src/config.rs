@@ -164,8 +164,10 @@ impl Config {
     /// All mistakes, in the order of the file.
     pub fn parse(text: &str, file: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let mut problems = Problems::default();
+        let folder = file.as_ref().parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
         let mut config = match tree::parse(text) {
-            Ok(root) => Self::read(&root, &mut problems),
+            Ok(root) => Self::read(&root, folder, &mut problems),
             Err(error) => {
                 problems.add(error.place, &Wrong::new(error.message, error.instead));
                 Self::default()
@@ -175,19 +177,18 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError::Invalid(with_file(problems, file.as_ref())));
         }
-        let folder = file.as_ref().parent().filter(|folder| !folder.as_os_str().is_empty());
-        config.resolve(folder.unwrap_or(Path::new(".")));
+        config.resolve(folder);
         Ok(config)
     }
 
-    fn read(root: &Node, problems: &mut Problems) -> Self {
+    fn read(root: &Node, folder: &Path, problems: &mut Problems) -> Self {
         let mut config = Self::default();
         let Some(mut table) = Table::open("the configuration", root, problems) else { return config };
         table.set("gateway", &mut config.gateway, problems, values::slug);
         table.set("base", &mut config.base, problems, values::slug);
         config.ports = Port::read_all(&mut table, problems);
         config.queue = Queue::read(&mut table, problems);
-        config.broker = Broker::read(&mut table, problems);
+        config.broker = Broker::read(&mut table, &config.queue.path, folder, problems);
         config.bridges = Bridge::read_all(&mut table, problems);
         config.control = Control::read(&mut table, problems);
         table.close(&LATER, problems);
@@ -206,7 +207,7 @@ impl Config {
     /// The file that keeps the local broker's sessions and retained messages.
     #[must_use]
     pub fn broker_file(&self) -> PathBuf {
-        self.broker.path.clone().unwrap_or_else(|| self.queue.path.with_file_name("broker.db"))
+        self.broker.file(&self.queue.path)
     }
 }
 

@@ -24,3 +24,4 @@ mod queue_commands;
 mod salvage;
 mod sessions;
 mod space;
+mod store;

@@ -196,8 +196,11 @@ fn a_command_from_the_cloud_for_a_client_that_is_away_survives_a_kill() {
 #[test]
 fn a_damaged_file_costs_the_sessions_and_nothing_else() {
     let dir = TempDir::new().unwrap();
+    let cloud = Cloud::start(dir.path());
+    let log = Log::of(dir.path(), cloud.port, "serialgate/pi/event");
     let local = free_port();
-    let mut gateway = gateway(dir.path(), local);
+    let mut gateway = Gateway::start(dir.path(), &[], local, cloud.port);
+    gateway.wait_bridge();
     let mut away = Raw::persistent("away");
     away.connect(local).subscribe("t", Qos::AtLeastOnce);
     gateway.kill();
@@ -213,6 +216,9 @@ fn a_damaged_file_costs_the_sessions_and_nothing_else() {
     let status = gateway.wait_status("the start", |status| status["broker"]["state"] == "ok");
     assert_eq!(status["broker"]["set_aside"], 1, "{status}");
     assert!(dir.path().join("broker.db.damaged-1").exists());
+    wait_for("the event", PATIENCE, || !log.events("quarantine").is_empty());
+    let event = log.events("quarantine").remove(0);
+    assert!(event["path"].as_str().unwrap().ends_with("broker.db.damaged-1"), "{event}");
     assert!(gateway.log().contains("the local broker's file is damaged"), "{}", gateway.log());
     // It is a file as before.
     gateway.kill();

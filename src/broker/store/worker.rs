@@ -35,6 +35,8 @@ pub(in crate::broker) struct Worker {
     disk: Disk,
     /// Whether what the file had is in memory.
     is_read: bool,
+    /// Whether somebody was told that the disk refuses, and not yet that it does so no longer.
+    is_told: bool,
     pace: Pace,
     /// Since when there are changes.
     since: Option<i64>,
@@ -89,6 +91,7 @@ impl Worker {
             report,
             disk: Disk::refuses(None, now),
             is_read: false,
+            is_told: false,
             since: None,
         }
     }
@@ -202,6 +205,7 @@ impl Worker {
             Disk::Well(_) => {
                 tracing::error!(error = %text, "disk refuses: what local clients send stays in memory until it takes it");
                 (self.report)(News::Degraded(text));
+                self.is_told = true;
                 let Disk::Well(store) = std::mem::replace(&mut self.disk, Disk::refuses(None, now)) else {
                     return;
                 };
@@ -235,18 +239,20 @@ impl Worker {
         };
         if self.write(batch, base) {
             self.recover();
-            tracing::info!("disk takes what local clients send again, and has all of it");
-            (self.report)(News::Recovered);
         }
     }
 
-    /// The disk is well.
+    /// The disk is well, and has everything.
     fn recover(&mut self) {
         let disk = std::mem::replace(&mut self.disk, Disk::refuses(None, 0));
         self.disk = match disk {
             Disk::Refuses { store: Some(store), .. } => Disk::Well(store),
             other => other,
         };
+        if std::mem::take(&mut self.is_told) {
+            tracing::info!("disk takes what local clients send again, and has all of it");
+            (self.report)(News::Recovered);
+        }
     }
 
     /// The file is open.
@@ -286,6 +292,7 @@ impl Worker {
                 "the local broker's file cannot be opened: clients wait for it, but not for long"
             );
             (self.report)(News::Degraded(error.to_string()));
+            self.is_told = true;
         }
         self.refused(None, error);
     }

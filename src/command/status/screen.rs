@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::config::units::print_size;
-use crate::status::{Bridge, BridgeState, Port, PortState, Queue, QueueState, Status};
+use crate::status::{Bridge, BridgeState, Broker, BrokerState, Port, PortState, Queue, QueueState, Status};
 
 /// Widest column of names, in characters; longer ones lose their middle.
 const MAX_NAME_CHARS: usize = 44;
@@ -25,26 +25,37 @@ pub(super) fn render(status: &Status) -> String {
     lines.extend(queue(&status.queue));
     lines.push(String::new());
     lines.extend(bridges(&status.bridges));
-    let broker = &status.broker;
-    let refused = match broker.refused {
-        0 => String::new(),
-        refused => format!("; {} refused", count(refused, "connection")),
-    };
     lines.push(String::new());
-    lines.push(format!(
-        "Local broker: {}, {}, {} retained; {} received, {} sent, {} dropped{refused}",
+    lines.push(broker(&status.broker));
+    lines.iter().fold(String::new(), |mut text, line| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", line.trim_end());
+        text
+    })
+}
+
+fn broker(broker: &Broker) -> String {
+    let state = match (broker.state, &broker.last_error) {
+        (BrokerState::Ok, _) => "",
+        (BrokerState::Loading, None) => "LOADING; ",
+        (BrokerState::Loading, Some(error)) => &format!("LOADING, {error}; "),
+        (BrokerState::Degraded, None) => "DEGRADED; ",
+        (BrokerState::Degraded, Some(error)) => &format!("DEGRADED, {error}; "),
+    };
+    let refused: String = [(broker.refused, "connection"), (broker.logins_refused, "login")]
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, thing)| format!("; {} refused", count(number, thing)))
+        .collect();
+    format!(
+        "Local broker: {state}{}, {}, {} retained; {} received, {} sent, {} dropped{refused}",
         count(broker.clients, "client"),
         count(broker.subscriptions, "subscription"),
         broker.retained,
         broker.received,
         broker.sent,
         broker.dropped,
-    ));
-    lines.iter().fold(String::new(), |mut text, line| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{}", line.trim_end());
-        text
-    })
+    )
 }
 
 fn head(status: &Status) -> String {
@@ -225,7 +236,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::status::{Broker, DeadLetters, Dropped};
+    use crate::status::{DeadLetters, Dropped};
 
     fn status() -> Status {
         Status {
@@ -332,6 +343,23 @@ mod tests {
         Bridges: none
 
         Local broker: 0 clients, 0 subscriptions, 0 retained; 0 received, 0 sent, 0 dropped
+        ");
+    }
+
+    #[test]
+    fn a_local_broker_in_trouble_says_so() {
+        let degraded = Broker {
+            clients: 2,
+            state: BrokerState::Degraded,
+            last_error: Some("database or disk is full".into()),
+            refused: 1,
+            logins_refused: 12,
+            ..Broker::default()
+        };
+        let loading = Broker { state: BrokerState::Loading, ..Broker::default() };
+        assert_snapshot!(format!("{}\n{}", broker(&degraded), broker(&loading)), @r"
+        Local broker: DEGRADED, database or disk is full; 2 clients, 0 subscriptions, 0 retained; 0 received, 0 sent, 0 dropped; 1 connection refused; 12 logins refused
+        Local broker: LOADING; 0 clients, 0 subscriptions, 0 retained; 0 received, 0 sent, 0 dropped
         ");
     }
 

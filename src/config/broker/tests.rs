@@ -189,3 +189,34 @@ fn limits_that_cannot_be() {
     s.yaml:1:18: `limits` is a group of keys, and here stands a list; write lines of the form `key: value`
     ");
 }
+
+#[test]
+fn the_queue_and_the_local_broker_never_share_a_file() {
+    let texts = [
+        "queue: {path: /data/all.db}\nbroker: {path: /data/all.db}\n",
+        "queue: {path: data/../all.db}\nbroker:\n  path: ./all.db\n",
+        "broker: {path: /var/lib/serialgate//queue.db}\n",
+        "queue: {path: /data/broker.db}\n",
+    ];
+    assert_snapshot!(said(&texts), @r"
+    queue: {path: /data/all.db}
+    broker: {path: /data/all.db}
+    s.yaml:2:16: path: `/data/all.db` would be the file of the queue and of the local broker; give each a file of its own, such as `path: queue.db` in `queue` and `path: broker.db` in `broker`
+
+    queue: {path: data/../all.db}
+    broker:
+      path: ./all.db
+    s.yaml:3:9: path: `data/../all.db` would be the file of the queue and of the local broker; give each a file of its own, such as `path: queue.db` in `queue` and `path: broker.db` in `broker`
+
+    broker: {path: /var/lib/serialgate//queue.db}
+    s.yaml:1:16: path: `/var/lib/serialgate/queue.db` would be the file of the queue and of the local broker; give each a file of its own, such as `path: queue.db` in `queue` and `path: broker.db` in `broker`
+
+    queue: {path: /data/broker.db}
+    s.yaml:1:8: path: `/data/broker.db` would be the file of the queue and of the local broker; give each a file of its own, such as `path: queue.db` in `queue` and `path: broker.db` in `broker`
+    ");
+    let error = Config::parse("queue: {path: q.db}\nbroker: {path: /etc/x/../q.db}", "/etc/s.yaml");
+    assert!(error.is_err());
+    for text in ["queue: {path: /a/q.db}\nbroker: {path: /b/q.db}", "queue: {path: /a/q.db}"] {
+        parse(text);
+    }
+}
