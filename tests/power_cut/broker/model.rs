@@ -30,6 +30,8 @@ pub(crate) enum Deed {
     Unsubscribe { client: &'static str, filter: usize },
     /// QoS 1, promised by PUBACK. Without text, and retained: the topic is cleared.
     Publish { topic: String, text: String, is_retained: bool },
+    /// QoS 0, retained: nothing is promised. Without text the topic is cleared.
+    Retain { topic: String, text: String },
     /// QoS 2, promised by PUBREC.
     Take { id: u16, topic: String, text: String },
     /// PUBREL, promised by PUBCOMP.
@@ -67,13 +69,12 @@ impl House {
                 self.sessions.get_mut(client).unwrap().filters.remove(filter);
             }
             Deed::Publish { topic, text, is_retained } => {
-                match (is_retained, text.is_empty()) {
-                    (true, true) => drop(self.retained.remove(topic)),
-                    (true, false) => drop(self.retained.insert(topic.clone(), text.clone())),
-                    (false, _) => {}
+                if *is_retained {
+                    self.retain(topic, text);
                 }
                 self.route(topic, text);
             }
+            Deed::Retain { topic, text } => self.retain(topic, text),
             Deed::Take { id, topic, text } => {
                 self.received.insert(*id);
                 self.route(topic, text);
@@ -82,6 +83,25 @@ impl House {
             Deed::Collect { client } => {
                 self.sessions.get_mut(client).unwrap().waiting.pop_front().unwrap();
             }
+        }
+    }
+
+    fn retain(&mut self, topic: &str, text: &str) {
+        if text.is_empty() {
+            self.retained.remove(topic);
+        } else {
+            self.retained.insert(topic.into(), text.into());
+        }
+    }
+
+    /// Whether somebody may still have to get what the `deed` has brought. Not if all have it.
+    pub(crate) fn needs(&self, deed: &Deed) -> bool {
+        match deed {
+            Deed::Publish { text, is_retained: false, .. } => {
+                let mut waiting = self.sessions.values().flat_map(|session| &session.waiting);
+                waiting.any(|(_, other)| other == text)
+            }
+            _ => true,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::workload::FOLDER;
 
 const ACTS: usize = 900;
 /// Bytes of text in a message, at most: enough that the log is written back and begun again.
-const TEXT: usize = 2000;
+const TEXT: usize = 8000;
 /// Topics of each filter.
 const TOPICS: usize = 3;
 /// Longer than a workload takes: only who waits makes the broker commit. In microseconds.
@@ -38,6 +38,7 @@ pub(crate) struct Trace {
     pub(crate) steps: Vec<Step>,
     /// What is kept after so many deeds.
     pub(crate) houses: Vec<House>,
+    pub(crate) deeds: Vec<Deed>,
 }
 
 /// What somebody waits for: which answer, to which packet id.
@@ -70,6 +71,7 @@ struct Site {
     broker: Broker,
     house: House,
     houses: Vec<House>,
+    deeds: Vec<Deed>,
     online: BTreeMap<&'static str, Client>,
     /// Messages that a client has received and not acknowledged.
     received: BTreeMap<&'static str, Vec<PacketId>>,
@@ -94,6 +96,7 @@ pub(crate) async fn run(seed: u64, within: &Path) -> Trace {
         rng: Rng::with_seed(seed),
         house: House::default(),
         houses: vec![House::default()],
+        deeds: Vec::new(),
         online: BTreeMap::new(),
         received: BTreeMap::new(),
         awaited: BTreeMap::new(),
@@ -109,7 +112,7 @@ pub(crate) async fn run(seed: u64, within: &Path) -> Trace {
     site.close().await;
     drop(watching);
     time::run_from(5_000_000);
-    Trace { root: site.root, seed, steps: recorder.take(), houses: site.houses }
+    Trace { root: site.root, seed, steps: recorder.take(), houses: site.houses, deeds: site.deeds }
 }
 
 impl Site {
@@ -124,8 +127,9 @@ impl Site {
             14..18 if is_there => self.unsubscribe(client, filter).await,
             18..28 if is_there => self.collect(client).await,
             28..48 => self.publish(filter, false).await,
-            48..60 => self.publish(filter, true).await,
-            60..72 => self.exactly_once(filter).await,
+            48..58 => self.publish(filter, true).await,
+            58..62 => self.retain(filter).await,
+            62..72 => self.exactly_once(filter).await,
             72..99 => self.commit().await,
             99 => self.restart().await,
             _ => {}
@@ -138,6 +142,7 @@ impl Site {
         self.recorder.mark(Mark::Begun { deed: number });
         self.house.apply(deed);
         self.houses.push(self.house.clone());
+        self.deeds.push(deed.clone());
         number
     }
 
@@ -227,12 +232,26 @@ impl Site {
 
     async fn publish(&mut self, filter: usize, is_retained: bool) {
         let id = self.id();
-        let topic = topic(filter, self.rng.usize(0..TOPICS));
+        // Retained ones take each other's place often.
+        let number = if is_retained { 0 } else { self.rng.usize(0..TOPICS) };
+        let topic = topic(filter, number);
         let text = if is_retained && self.rng.u8(0..3) == 0 { String::new() } else { self.text() };
         let publish = Publish::new(&*topic, text.clone(), Qos::AtLeastOnce, is_retained);
         let packet = Packet::Publish(Box::new(Publish { id: Some(id), ..publish }));
         let deed = Deed::Publish { topic, text, is_retained };
         self.promised(PUBLISHER, &deed, Awaited::PubAck(id), packet).await;
+    }
+
+    /// With QoS 0: promises nothing, and yet takes the place of what was promised.
+    async fn retain(&mut self, filter: usize) {
+        self.connect(PUBLISHER).await;
+        let topic = topic(filter, 0);
+        let text = if self.rng.bool() { String::new() } else { self.text() };
+        let publish = Publish::new(&*topic, text.clone(), Qos::AtMostOnce, true);
+        self.deed(&Deed::Retain { topic, text });
+        let publisher = self.online.get_mut(PUBLISHER).unwrap();
+        publisher.say(&Packet::Publish(Box::new(publish))).await;
+        settle().await;
     }
 
     /// One more of QoS 2, or the next step of one.
