@@ -51,6 +51,8 @@ impl Known {
                 self.was_damaged = true;
                 self.amid_salvage |= amid_salvage;
             }
+            // Of the broker.
+            Mark::Begun { .. } | Mark::Promised { .. } => {}
         }
     }
 }
@@ -389,14 +391,14 @@ fn is_same(original: &Body, found: &Body) -> bool {
 }
 
 /// Damaged files in the folder.
-fn set_aside(scratch: &Path) -> Vec<String> {
+pub(crate) fn set_aside(scratch: &Path) -> Vec<String> {
     let Ok(folder) = fs::read_dir(scratch.join(workload::FOLDER)) else { return Vec::new() };
     let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.contains("damaged")).collect()
 }
 
 /// SQLite's own word, unless it is "ok".
-fn integrity(file: &Path) -> Option<String> {
+pub(crate) fn integrity(file: &Path) -> Option<String> {
     let word = rusqlite::Connection::open(file).and_then(|db| {
         db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         db.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))

@@ -1,4 +1,4 @@
-//! What is left of the queue after a power cut.
+//! What is left of the queue after a power cut, and of the local broker's file ([`broker`]).
 //!
 //! Each workload is done once with the real code while its file calls are recorded. Then the power
 //! is cut at thousands of moments: all that had been synced is on the disk, and of the rest any part
@@ -13,6 +13,7 @@
 #[expect(dead_code, reason = "what the other test needs")]
 mod interpose;
 
+mod broker;
 mod check;
 mod disk;
 mod lax;
@@ -23,6 +24,7 @@ mod workload;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::thread;
@@ -59,6 +61,8 @@ struct Recordings {
     sound: Vec<Trace>,
     normal: Vec<Trace>,
     off: Vec<Trace>,
+    broker: broker::Trace,
+    broker_normal: broker::Trace,
     _folder: TempDir,
 }
 
@@ -73,7 +77,12 @@ static RECORDINGS: LazyLock<Recordings> = LazyLock::new(|| {
             profiles.iter().map(run).collect::<Vec<Trace>>()
         })
     };
+    let record_broker = |sync: Sync, within: &str| {
+        lax::with(sync, || runtime.block_on(broker::run(SEED, &folder.path().join(within))))
+    };
     let recordings = Recordings {
+        broker: record_broker(Sync::Full, "full"),
+        broker_normal: record_broker(Sync::Normal, "normal"),
         sound: record(PROFILES, Sync::Full, "full"),
         normal: record(CONTROLS, Sync::Normal, "normal"),
         off: record(CONTROLS, Sync::Off, "off"),
@@ -102,14 +111,15 @@ struct Plan {
     rng: Rng,
 }
 
-fn plan(trace: &Trace, state: usize, device: Device) -> Plan {
-    let mut rng = Rng::with_seed(trace.seed ^ (state as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+/// `among`: the steps after which the power may go.
+fn plan(seed: u64, among: RangeInclusive<usize>, state: usize, device: Device) -> Plan {
+    let mut rng = Rng::with_seed(seed ^ (state as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     if state == 0 {
         // The end: nothing is lost.
         let survival = Survival { sectors: 1.0, names: 1.0, recent: usize::MAX, in_order: None };
-        return Plan { state, step: trace.steps.len(), survival, in_order: None, rng };
+        return Plan { state, step: *among.end(), survival, in_order: None, rng };
     }
-    let step = rng.usize(1..=trace.steps.len());
+    let step = rng.usize(among);
     let recent = match device {
         Device::Honest => usize::MAX,
         Device::Lies => rng.usize(5..400),
@@ -129,7 +139,8 @@ type Failures = Vec<(usize, Vec<Flaw>)>;
 
 /// Cuts the power in some states of a workload. Gives those in which promises were broken.
 fn cut(trace: &Trace, states: impl Iterator<Item = usize>, device: Device, scratch: &Path) -> Failures {
-    let mut plans: Vec<Plan> = states.map(|state| plan(trace, state, device)).collect();
+    let mut plans: Vec<Plan> =
+        states.map(|state| plan(trace.seed, 1..=trace.steps.len(), state, device)).collect();
     plans.sort_by_key(|plan| plan.step);
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = plans.len().div_ceil(threads).max(1);
@@ -258,7 +269,8 @@ fn single(state: &str) -> Option<()> {
     let folder = TempDir::new_in(fast_folder()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let trace = runtime.block_on(workload::run(*profile, seed, folder.path()));
-    let Plan { step, survival, in_order, .. } = plan(&trace, state, Device::Honest);
+    let Plan { step, survival, in_order, .. } =
+        plan(trace.seed, 1..=trace.steps.len(), state, Device::Honest);
     for (index, step) in trace.steps[..step].iter().enumerate().skip(step.saturating_sub(60)) {
         println!("{index}: {step}");
     }

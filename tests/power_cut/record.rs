@@ -62,6 +62,10 @@ pub(crate) enum Mark {
     /// The file was damaged: what was in it is not the queue's fault any more. `amid_salvage`: while
     /// an earlier one was not read to its end.
     Damaged { amid_salvage: bool },
+    /// A client of the broker does something; all that it did before is numbered.
+    Begun { deed: usize },
+    /// The broker has acknowledged that.
+    Promised { deed: usize },
 }
 
 /// Records the calls below a folder.

@@ -133,6 +133,11 @@ impl<P: Clone> Journal<P> {
         if (old.is_none() && new.is_none()) || !self.note(promise, topic.len()) {
             return;
         }
+        // What was promised of the one before holds for whatever takes its place, which may promise
+        // nothing: until that is on disk, the file has one that is older than both.
+        if let Some((_, earlier)) = self.changes.retained.pending(topic) {
+            self.owed.extend(earlier.take());
+        }
         match new {
             Some(message) => {
                 self.refer(message);
@@ -216,6 +221,37 @@ impl<P: Clone> Journal<P> {
             && parts.is_empty()
         {
             self.changes.sessions.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::broker::journal::Image;
+    use crate::mqtt::packet::{Publish, Qos};
+
+    #[test]
+    fn what_a_retained_message_promised_holds_until_its_successor_is_on_disk() {
+        let topic: Arc<str> = "t".into();
+        let message = |id| {
+            let publish = Publish::new("t", "x", Qos::AtLeastOnce, true);
+            Arc::new(Message { id, ..Message::new(publish, Instant::now()) })
+        };
+        for successor in [Some(message(2)), None] {
+            let mut journal = Journal::off();
+            journal.follow(&Image::default());
+            let promise = Arc::new(());
+            journal.retained(&topic, None, Some(&message(1)), Some(&promise));
+            journal.retained(&topic, Some(1), successor.as_ref(), None);
+            assert_eq!(Arc::strong_count(&promise), 2, "not on disk yet");
+            assert_eq!(journal.urgency(), Urgency::Awaited);
+            let batch = journal.take();
+            assert_eq!(Arc::strong_count(&promise), 2, "being written");
+            drop(batch);
+            assert_eq!(Arc::strong_count(&promise), 1);
         }
     }
 }
