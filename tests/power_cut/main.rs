@@ -6,7 +6,7 @@
 //!
 //! A failure names a state. `POWER_CUT=workload:seed:state cargo test --test power_cut` does that one
 //! alone and leaves its files to be looked at.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "tells how much was checked")]
 
 #[path = "../interpose/mod.rs"]
