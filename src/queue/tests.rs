@@ -181,7 +181,10 @@ impl Rig {
             Job::Load { bridge, from } => {
                 Outcome::Loaded { bridge: *bridge, loaded: store.load(*from).unwrap() }
             }
-            Job::Operate { id, task } => Outcome::Operated { id: *id, work: store.operate(task, self.now) },
+            Job::Operate { id, task } => Outcome::Operated {
+                id: *id,
+                work: store.operate(task, self.now).map_err(|error| error.to_string()),
+            },
         };
         let (bytes, size) = (store.used_bytes().unwrap(), store.size_bytes().unwrap());
         let letters = store.dead_letters();

@@ -299,7 +299,14 @@ fn do_job(store: &mut Store, job: &Job, clock: &Clock) -> Result<Outcome, StoreE
             Outcome::Compacted
         }
         Job::Load { bridge, from } => Outcome::Loaded { bridge: *bridge, loaded: store.load(*from)? },
-        Job::Operate { id, task } => Outcome::Operated { id: *id, work: store.operate(task, now) },
+        Job::Operate { id, task } => {
+            let work = match store.operate(task, now) {
+                // It may be the first that looks at the bad place.
+                Err(error @ StoreError::Damaged(_)) => return Err(error),
+                work => work.map_err(|error| error.to_string()),
+            };
+            Outcome::Operated { id: *id, work }
+        }
         Job::Open => Outcome::Opened { job: Job::Open, found: store.found()?, damage: None },
     })
 }

@@ -214,9 +214,17 @@ impl Cut<'_> {
     /// What is kept of that which bridges refused, as bridge and entry.
     async fn dead_letters(&self, queue: &Queue, flaws: &mut Vec<Flaw>) -> BTreeSet<(usize, usize)> {
         let (mut after, mut dead, mut all) = (None, BTreeSet::new(), 0);
+        // Nobody may have looked at the bad place before: then this sets the file aside.
+        let mut may_be_damaged = self.known.was_damaged;
         loop {
             let slice = match queue.dead_letters(after).await {
                 Ok(slice) => slice,
+                Err(_) if may_be_damaged => {
+                    may_be_damaged = false;
+                    (after, all) = (None, 0);
+                    dead.clear();
+                    continue;
+                }
                 Err(error) => {
                     flaws.push(Flaw::Corrupt(error.to_string()));
                     return dead;

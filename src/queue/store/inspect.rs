@@ -27,9 +27,9 @@ impl Store {
     /// Does what an operator asked for.
     ///
     /// # Errors
-    /// What the disk said, in words.
-    pub fn operate(&mut self, task: &Task, now: i64) -> Result<Work, String> {
-        let work = match task {
+    /// [`StoreError`], see there.
+    pub fn operate(&mut self, task: &Task, now: i64) -> Result<Work, StoreError> {
+        match task {
             Task::Read { bridge, from } => self
                 .view()
                 .read(*from, now)
@@ -43,8 +43,7 @@ impl Store {
                 }
                 checked => checked.map(Work::Verified),
             },
-        };
-        work.map_err(|error| error.to_string())
+        }
     }
 
     fn view(&self) -> View<'_> {
