@@ -82,8 +82,13 @@ pub fn covers(outer: &str, inner: &str) -> bool {
     if inner.starts_with('$') && outer.starts_with(['+', '#']) {
         return false;
     }
-    // A topic has a first level, so these two say the same; deeper down `#` stands for no level, too.
-    let inner = if inner == "#" { "+/#" } else { inner };
+    // No topic is empty, so each of these says the same as the other; elsewhere `#` stands for no level,
+    // too.
+    let inner = match inner {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        other => other,
+    };
     let (mut outer, mut inner) = (outer.split('/'), inner.split('/'));
     loop {
         match (outer.next(), inner.next()) {
@@ -240,6 +245,7 @@ mod tests {
             ("#", "a/#", true),
             ("#", "#", true),
             ("+/#", "#", true),
+            ("/+/#", "/#", true),
             ("+", "+", true),
             ("a/b", "a/+", false),
             ("a/+", "a/#", false),
