@@ -43,13 +43,13 @@ fn a_packet_that_is_too_large_is_refused_and_the_client_may_come_back() {
 }
 
 #[test]
-fn a_filter_that_is_none_is_refused_and_the_others_are_not() {
+fn a_share_that_is_none_is_refused_and_the_others_are_not() {
     let site = Site::start();
     // The other libraries do not let it through.
     for (version, refused) in [(Version::V3, 0x80), (Version::V5, 0x8F)] {
         let mut agent = site.agent(Library::Gmqtt);
         agent.connect("client", version, json!({}));
-        for filter in ["a/#/b", "a/b#", "a+", "$share/group", "$share//a", "$share/g+/a"] {
+        for filter in ["$share/group", "$share//a", "$share/+/a"] {
             assert_eq!(agent.subscribe("client", filter, 1), refused, "{filter}");
         }
         assert_eq!(agent.subscribe("client", "a/+/b/#", 1), 1);
@@ -58,6 +58,20 @@ fn a_filter_that_is_none_is_refused_and_the_others_are_not() {
         mosquitto::client(&site, "mosquitto_sub", "mqttv5").args(["-t", "$share//x"]).output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(words.contains("All subscription requests were denied"), "{words}");
+    site.assert_well();
+}
+
+#[test]
+fn a_filter_that_is_none_ends_the_connection() {
+    let site = Site::start();
+    for version in VERSIONS {
+        for filter in ["a/#/b", "a/b#", "a+", "$share/g+/a"] {
+            let mut agent = site.agent(Library::Gmqtt);
+            agent.connect("client", version, json!({}));
+            agent.order("subscribe", "client", json!({"filter": filter, "qos": 1}));
+            assert_told(version, &agent.wait_end("client"), 0x8F, filter);
+        }
+    }
     site.assert_well();
 }
 
