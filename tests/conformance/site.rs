@@ -22,6 +22,11 @@ const GATEWAY: &str = "serialgate/";
 /// Longer than anything takes that is going to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Whether the tests run against the program.
+fn is_program() -> bool {
+    std::env::var_os(PROGRAM).is_some()
+}
+
 /// Waits for time itself to pass: for an expiry, a delay, a keep-alive.
 #[expect(clippy::disallowed_methods, reason = "these tests have no runtime")]
 pub(crate) fn pause(time: Duration) {
@@ -51,7 +56,7 @@ impl Drop for Running {
 
 impl Site {
     pub(crate) fn new() -> Self {
-        if std::env::var_os(PROGRAM).is_some() { Self::program() } else { Self::with(Limits::default()) }
+        if is_program() { Self::program() } else { Self::with(Limits::default()) }
     }
 
     /// A broker in this process, with these limits.
@@ -72,10 +77,11 @@ impl Site {
     }
 
     fn program() -> Self {
-        let files = tempfile::tempdir().unwrap();
+        // In memory: what is sent in a session that lasts may wait for the disk, and the tests do not.
+        let files = tempfile::tempdir_in("/dev/shm").unwrap();
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let config = format!(
-            "gateway: test\nqueue: {{path: {dir}/queue.db}}\ncontrol: {{socket: {dir}/control.sock}}\n\
+            "gateway: test\nqueue: {{path: {dir}/queue.db, durability: always}}\ncontrol: {{socket: {dir}/control.sock}}\n\
              broker: {{listen: [{{address: \"{address}\"}}]}}\n",
             dir = files.path().display()
         );
@@ -246,7 +252,11 @@ impl Peer {
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<Heard> {
         let mut heard = Vec::new();
-        for _ in 0..2 {
+        // The program has a thread that commits, which may need its time.
+        let (rounds, between) =
+            if is_program() { (4, Duration::from_millis(25)) } else { (2, Duration::ZERO) };
+        for _ in 0..rounds {
+            pause(between);
             self.send(&PINGREQ);
             loop {
                 match self.hear() {
