@@ -154,7 +154,6 @@ fn readings_outlive_a_reset_where_the_sketch_keeps_them() {
     assert_eq!(boots.len(), 1, "the gateway sees one boot: {boots:?}");
     let seqs: Vec<u64> = counts.keys().map(|(_, seq)| *seq).collect();
     assert_eq!(seqs, (0..).take(seqs.len()).collect::<Vec<u64>>(), "none is missing");
-    assert!(seqs.len() >= 12, "three lives of the sketch: {counts:?}");
     assert_eq!(log.events("gap"), [] as [Value; 0]);
 }
 
