@@ -56,7 +56,7 @@ pub use store::{News, Storage};
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -82,7 +82,6 @@ use state::{Attached, Bequest, Farewell, Origin, Place, Published, State};
 pub struct Broker(Arc<Inner>);
 
 struct Inner {
-    limits: Mutex<Limits>,
     intake: Box<dyn Intake>,
     logins: Logins,
     hall: Hall,
@@ -104,7 +103,7 @@ struct Inner {
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broker").field("limits", &self.limits()).finish_non_exhaustive()
+        f.debug_struct("Broker").finish_non_exhaustive()
     }
 }
 
@@ -115,7 +114,6 @@ impl Broker {
         let ready = CancellationToken::new();
         ready.cancel();
         Self(Arc::new(Inner {
-            limits: Mutex::new(limits),
             intake: Box::new(intake),
             logins: Logins::new(),
             hall: Hall::new(),
@@ -169,7 +167,6 @@ impl Broker {
     /// certificates again.
     pub fn reload(&self, config: &config::Broker) {
         self.reload_access(Access::new(config, uuid::Uuid::new_v4().into_bytes()));
-        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = config.limits;
         self.lock().set_limits(config.limits);
         self.buffers().set_limit(buffers_bytes(&config.limits));
         self.0.listeners.send_replace(Some(config.listen.clone()));
@@ -299,11 +296,11 @@ impl Broker {
 
     /// The limits as of now: a reload changes them.
     fn limits(&self) -> Limits {
-        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().limits()
     }
 
     fn buffers(&self) -> MutexGuard<'_, Buffers<Arc<Notify>>> {
-        self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.buffers)
     }
 
     fn lock(&self) -> Locked<'_> {

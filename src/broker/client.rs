@@ -32,9 +32,6 @@ use crate::topic;
 
 pub(super) use newcomer::Newcomer;
 
-/// Answers that may wait for the disk, beside messages: more than anybody asks for at a time.
-const HELD_MAX: usize = 64;
-
 /// One connected client.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -149,9 +146,7 @@ impl Client {
     /// when to wait, from the receive maximum; MQTT.js for one does not, and is better held back
     /// than cut off.
     pub(super) fn must_wait(&self) -> Result<bool, End> {
-        let (due, held) = self.broker().lock().backlog(self.place())?;
-        let limits = self.broker().limits();
-        Ok(due >= usize::from(limits.receive_maximum) || held >= HELD_MAX + usize::from(limits.in_flight))
+        Ok(self.broker().lock().is_behind(self.place())?)
     }
 
     /// The next packet in `input`.
@@ -378,10 +373,7 @@ fn not_found(id: PacketId) -> Ack {
 /// far as the client takes them.
 pub(super) fn refuse(codec: &mut Codec, end: &End, out: &mut BytesMut) {
     let Some(reason) = end.reason() else { return };
-    let answer = ConnAck::new(reason, false);
-    let in_words = ConnAck { reason_string: Some(end.to_string().into()), ..answer.clone() };
-    if codec.encode(&Packet::ConnAck(Box::new(in_words)), out).is_err() {
-        // To a reason that has no place in a CONNACK, closing the connection is the answer.
-        let _ = codec.encode(&Packet::ConnAck(Box::new(answer)), out);
-    }
+    let answer = ConnAck { reason_string: Some(end.to_string().into()), ..ConnAck::new(reason, false) };
+    // To a reason that has no place in a CONNACK, closing the connection is the answer.
+    let _ = codec.encode(&Packet::ConnAck(Box::new(answer)), out);
 }

@@ -26,8 +26,6 @@ pub(super) enum Phase {
     Running,
     /// Write what is left, and end.
     Stopping,
-    /// End at once, as a kill would end it.
-    Abandoned,
 }
 
 /// The state, locked. Calls the file's thread at the end, if there is more for it to do than it knows.
@@ -104,13 +102,9 @@ impl Broker {
 
     /// Writes what is left to the file and closes it. Blocks until that is done. Clients must have gone.
     pub fn close(&self) {
-        self.end(Phase::Stopping);
-    }
-
-    fn end(&self, phase: Phase) {
         let state = lock(&self.0.state);
         let mut keeper = lock(&self.0.storage);
-        keeper.phase = phase;
+        keeper.phase = Phase::Stopping;
         let thread = keeper.thread.take();
         drop(keeper);
         self.0.work.notify_one();

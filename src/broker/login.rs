@@ -5,7 +5,7 @@
 //! the password known from before; is there a place in the line; does the password fit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout_at;
 
 use super::access::{Access, Admission, Denial, Identity, Known, Noted, Print, Rights, Source, Throttle};
+use super::keeper::lock;
 use super::now;
 use super::remote::Remote;
 use crate::mqtt::packet::Connect;
@@ -189,7 +190,7 @@ impl Logins {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 }
 

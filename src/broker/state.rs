@@ -146,6 +146,11 @@ impl State {
         }
     }
 
+    /// The limits as of now.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Holds to these limits from now on; what is there already stays.
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;

@@ -231,11 +231,11 @@ fn a_group_shares_its_messages() {
     let site = Site::start();
     let mut members: Vec<_> = LIBRARIES.map(|library| connected(&site, library, json!({}))).into();
     for (agent, name) in &mut members {
-        assert_eq!(agent.subscribe(name, "$share/group/work/#", 1), 1);
+        assert_eq!(agent.subscribe(name, "$share/group/jobs/#", 1), 1);
     }
-    let all = mosquitto::Sub::start(&site, "mqttv5", 1, &["work/#"]);
+    let all = mosquitto::Sub::start(&site, "mqttv5", 1, &["jobs/#"]);
     let lines = numbered("job ", COUNT);
-    mosquitto::publish_lines(&site, "mqttv5", 1, "work/now", &lines);
+    mosquitto::publish_lines(&site, "mqttv5", 1, "jobs/now", &lines);
     assert_eq!(payloads(&all.wait_messages(COUNT)), lines);
     // The messages that were published before these arrived are all on their way by now.
     crate::support::wait_for("the group's share", crate::support::PATIENCE, || {

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::crowd::{Crowd, Number, TooMany};
 use super::refusals::{Refusal, Refusals};
 use crate::broker::end::End;
+use crate::broker::keeper::lock;
 use crate::broker::remote::Remote;
 use crate::broker::{Broker, now};
 use crate::mqtt::packet::Reason;
@@ -33,12 +34,12 @@ impl Hall {
 
     /// Connections that came to nothing.
     pub(in crate::broker) fn refused(&self) -> u64 {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).total()
+        lock(&self.refusals).total()
     }
 
     /// Counts a connection from `remote` that came to nothing, and says so, but not each time.
     pub(in crate::broker) fn refuse(&self, kind: Refusal, remote: &Remote, why: &dyn Display) {
-        let line = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).count(kind, now());
+        let line = lock(&self.refusals).count(kind, now());
         let remote = remote.address;
         match (line, kind) {
             (None, _) => tracing::debug!(%remote, reason = %why, "connection refused"),
@@ -63,7 +64,7 @@ impl Hall {
     }
 
     fn crowd<R>(&self, step: impl FnOnce(&mut Crowd<CancellationToken>) -> R) -> R {
-        step(&mut self.crowd.lock().unwrap_or_else(PoisonError::into_inner))
+        step(&mut lock(&self.crowd))
     }
 }
 
@@ -101,12 +102,7 @@ impl Visit {
             let why = format!("{most} connections from this address (`connections_per_address`)");
             broker.0.hall.refuse(Refusal::TooMany, &remote, &why);
         })?;
-        for (address, end) in ends {
-            let why =
-                "it said nothing of use, and gave way to a new one (`handshakes`, `connections_per_address`)";
-            broker.0.hall.refuse(Refusal::GaveWay, &Remote::at(address), &why);
-            end.cancel();
-        }
+        broker.0.hall.end(ends);
         Ok(Self { broker: broker.clone(), number, remote, deadline: Instant::now() + CONNECT_WITHIN })
     }
 

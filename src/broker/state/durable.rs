@@ -14,6 +14,9 @@ use crate::broker::session::Outbound;
 use crate::mqtt::packet::{Packet, PacketId};
 use crate::status::BrokerState;
 
+/// Answers that may wait for the disk, beside messages: more than anybody asks for at a time.
+const HELD_MAX: usize = 64;
+
 impl Entry {
     /// The session's row in the file.
     pub(super) fn row(&self, now: Instant) -> SessionRow {
@@ -130,10 +133,13 @@ impl State {
         Ok(None)
     }
 
-    /// How much the client has coming that is held back: acknowledgements, and other things.
-    pub(in crate::broker) fn backlog(&mut self, place: Place) -> Result<(usize, usize), TakenOver> {
+    /// Whether the client has so much coming that is held back, acknowledgements and other answers, that
+    /// it should have more of it before it says more.
+    pub(in crate::broker) fn is_behind(&mut self, place: Place) -> Result<bool, TakenOver> {
+        let held_max = HELD_MAX + usize::from(self.limits.in_flight);
+        let due_max = usize::from(self.limits.receive_maximum);
         let entry = self.entry(place)?;
-        Ok((entry.acks.len(), entry.session.kept.held()))
+        Ok(entry.acks.len() >= due_max || entry.session.kept.held() >= held_max)
     }
 
     /// The client released a message of QoS 2; whether we knew it.

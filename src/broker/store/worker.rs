@@ -10,7 +10,7 @@ use super::{News, Opened, Storage, Store, open};
 use crate::broker::Inner;
 use crate::broker::journal::pace::Pace;
 use crate::broker::journal::{Batch, Urgency};
-use crate::broker::keeper::{Phase, lock};
+use crate::broker::keeper::Phase;
 use crate::broker::state::Promise;
 use crate::clock::boottime_us;
 use crate::queue::store::StoreError;
@@ -114,7 +114,7 @@ impl Worker {
     /// Waits for something to do.
     fn next_step(&mut self) -> Step {
         let inner = Arc::clone(&self.inner);
-        let mut state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = inner.raw();
         loop {
             if inner.phase() != Phase::Running {
                 return Step::Stop;
@@ -309,9 +309,6 @@ impl Worker {
 
     /// What is left is written, and the file learns how long the machine has run.
     fn end(&mut self) {
-        if self.inner.phase() == Phase::Abandoned {
-            return;
-        }
         match &self.disk {
             Disk::Well(_) => self.commit(),
             Disk::Refuses { .. } => self.try_again(),
@@ -336,7 +333,7 @@ impl Disk {
 
 /// What messages may take, in bytes.
 fn room_for(inner: &Inner) -> u64 {
-    let limits = *lock(&inner.limits);
+    let limits = inner.raw().limits();
     (limits.all_queues_bytes + limits.retained_bytes) as u64
 }
 
