@@ -22,6 +22,12 @@ const GATEWAY: &str = "serialgate/";
 /// Longer than anything takes that is going to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The address at which the program listens, by its log.
+fn listens_at(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("listening address=")?;
+    rest.split_once(' ')?.0.parse().ok()
+}
+
 /// Whether the tests run against the program.
 fn is_program() -> bool {
     std::env::var_os(PROGRAM).is_some()
@@ -79,22 +85,26 @@ impl Site {
     fn program() -> Self {
         // In memory: what is sent in a session that lasts may wait for the disk, and the tests do not.
         let files = tempfile::tempdir_in("/dev/shm").unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let config = format!(
             "gateway: test\nqueue: {{path: {dir}/queue.db, durability: always}}\ncontrol: {{socket: {dir}/control.sock}}\n\
-             broker: {{listen: [{{address: \"{address}\"}}]}}\n",
+             broker: {{listen: [\"127.0.0.1:0\"]}}\n",
             dir = files.path().display()
         );
-        let file = files.path().join("serialgate.yaml");
+        let (file, log) = (files.path().join("serialgate.yaml"), files.path().join("log"));
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_serialgate"));
-        command.arg("run").arg("--config").arg(file);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        command.arg("run").arg("--config").arg(file).env("RUST_LOG", "info");
+        let stderr = std::fs::File::create(&log).unwrap();
+        let child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         let start = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        // Its own choice of a port: one that is chosen before may be somebody else's by then.
+        let address = loop {
+            if let Some(address) = listens_at(&std::fs::read_to_string(&log).unwrap()) {
+                break address;
+            }
             assert!(start.elapsed() < PATIENCE, "the program does not listen");
             pause(Duration::from_millis(10));
-        }
+        };
         Self { address, _running: Running::Program { child, _files: files } }
     }
 
