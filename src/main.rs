@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serialgate::command::{Exit, check, complain, demo, init, passwd, queue, run, sim, status};
+use serialgate::command::{Exit, check, clock, complain, demo, init, passwd, queue, run, sim, status};
 
 /// Serial sensors to MQTT, and no reading lost.
 #[derive(Debug, Parser)]
@@ -29,6 +29,9 @@ enum Command {
     Init(init::Args),
     /// Check the configuration and say what it means
     Check(check::Args),
+    /// Wait until the clock was synchronised, then leave a file that says so
+    #[command(hide = true)]
+    Clock(clock::Args),
     /// Show one screen of everything the daemon knows
     Status(status::Args),
     /// Hash a password for a user of the local broker
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => sim::run(&args),
         Command::Init(args) => Ok(init::run(&args)),
         Command::Check(args) => Ok(check::run(&args)),
+        Command::Clock(args) => clock::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Passwd(args) => passwd::run(&args),
         Command::Queue(args) => queue::run(&args),
