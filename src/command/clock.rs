@@ -15,7 +15,8 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// `serialgate clock`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  serialgate clock")]
+#[command(after_help = "Example:\n  serialgate clock --file /tmp/synchronised\n\n\
+    Exit codes: 0: the clock was synchronised. 70: the system does not tell, or the file cannot be made.")]
 pub struct Args {
     /// The file to leave
     #[arg(long, value_name = "FILE", default_value = clock::SYNCED_FILE)]
