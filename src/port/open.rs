@@ -6,8 +6,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr};
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
 use tokio_serial::{ErrorKind, SerialStream};
+
+/// The file's mode lets us, but something else does not: systemd's list of devices, made when the service
+/// started (`DeviceAllow`), does not know a kind whose driver came later.
+const DEVICE_POLICY: &str = "its mode would let us, but the service's sandbox does not: the driver was loaded \
+    after the service started; `systemctl restart serialgate` would do, and the driver's name in \
+    /etc/modules-load.d/serialgate-local.conf keeps it from happening again";
 
 /// Why a device is not open, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +41,7 @@ pub fn open(path: &str, baud: u32) -> Result<SerialStream, Refusal> {
     let builder = tokio_serial::new(path, baud).exclusive(true);
     let port = SerialStream::open(&builder).map_err(|error| match error.kind() {
         ErrorKind::NoDevice => Refusal::Busy,
-        ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => Refusal::Denied(denial(&metadata)),
+        ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => Refusal::Denied(denied(path, &metadata)),
         ErrorKind::Io(std::io::ErrorKind::NotFound) => Refusal::Absent("no such device".into()),
         _ => Refusal::Absent(error.to_string()),
     })?;
@@ -67,7 +73,7 @@ pub fn holder(path: &str) -> String {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         fds.flatten()
             .filter_map(|fd| fs::metadata(fd.path()).ok())
-            .find(|held| held.file_type().is_char_device() && is_same(held, &device))
+            .find(|held| held.file_type().is_char_device() && held.rdev() == device.rdev())
     };
     let Ok(processes) = fs::read_dir("/proc") else { return "held by another program".into() };
     let pids = processes.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -82,12 +88,9 @@ pub fn holder(path: &str) -> String {
     }
 }
 
-/// Whether two files are one device. A container numbers its pseudo-terminals for itself: those of two
-/// file systems are not the same.
-fn is_same(a: &Metadata, b: &Metadata) -> bool {
-    const PSEUDO_TERMINALS: std::ops::RangeInclusive<u64> = 136..=143;
-    let is_pseudo = PSEUDO_TERMINALS.contains(&nix::sys::stat::major(a.rdev()));
-    a.rdev() == b.rdev() && (!is_pseudo || a.dev() == b.dev())
+fn denied(path: &str, device: &Metadata) -> String {
+    let mode_allows = access(path, AccessFlags::R_OK | AccessFlags::W_OK).is_ok();
+    if mode_allows { DEVICE_POLICY.into() } else { denial(device) }
 }
 
 /// Whose the device is, who we are, and what to do about it.
