@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{Exit, check, demo, init, passwd, queue, run, sim, status};
+use super::{Exit, check, demo, init, passwd, queue, run, send, sim, status};
 
 /// Serial sensors to MQTT, and no reading lost.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Check(check::Args),
     /// Show one screen of everything the daemon knows
     Status(status::Args),
+    /// Send a command down to a device, and print its result
+    Send(send::Args),
     /// Hash a password for a user of the local broker
     Passwd(passwd::Args),
     /// See and handle what waits: stats, peek, export, import, pause, resume, purge, verify
@@ -50,6 +52,7 @@ impl Line {
             Command::Init(args) => Ok(init::run(&args)),
             Command::Check(args) => Ok(check::run(&args)),
             Command::Status(args) => status::run(&args),
+            Command::Send(args) => send::run(&args),
             Command::Passwd(args) => passwd::run(&args),
             Command::Queue(args) => queue::run(&args),
         }
