@@ -8,7 +8,7 @@ PROGRAM = target/release/serialgate
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test firmware bench interop build run fmt lint
+.PHONY: help setup demo test generate firmware bench interop build run fmt lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: ## Install what is needed, then check format, lints and all tests
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
 	$(CARGO) check --locked --target-dir target --manifest-path fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
+
+generate: ## Make man pages, completions and the configuration's schema anew, after a change of their sources
+	SERIALGATE_GENERATE=1 $(CARGO) test --locked --test generated kept
 
 firmware: ## Build all firmware, test its library here, and tell what flash and RAM it takes
 	scripts/setup firmware
