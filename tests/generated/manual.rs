@@ -30,8 +30,9 @@ pub(crate) fn page() -> String {
         "A YAML file. Every key has a default, and an empty file is a right one. Keys that nobody knows are mistakes, so \
          that a slip of the finger is never a default; a file with a mistake is refused as a whole. `serialgate check` \
          lists every mistake with its place and what to write instead, and says in words what a right file means.",
-        "After a change, `systemctl reload serialgate` has the daemon read it again. A file with mistakes changes nothing \
-         then; the mistakes stand in the journal.",
+        "After a change, `systemctl reload serialgate` has the daemon take over `ports` and `broker`, and read certificates \
+         again, without cutting anybody off. Changes of the other keys wait for `systemctl restart serialgate`, and the \
+         journal says so. A file with mistakes changes nothing; the mistakes stand in the journal.",
         "A DURATION is a whole number and one of `ms`, `s`, `min`, `h` and `d`, as in `250ms`. A SIZE is a whole number \
          and one of `B`, `KiB`, `MiB`, `GiB` and `TiB`, as in `1GiB`. A NAME that stands in topics has 1 to 64 of a-z, \
          0-9, `_` and `-`. A FILE with a relative path begins at the folder of the configuration.",
