@@ -11,6 +11,7 @@ mod support;
 mod arduino;
 mod board;
 mod calls;
+mod chips;
 mod emulated;
 mod micropython;
 mod outlive;
