@@ -8,7 +8,7 @@ PROGRAM = target/release/serialgate
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test firmware bench interop build deb deb-arm64 run fmt lint
+.PHONY: help setup demo test generate firmware bench interop build deb deb-arm64 run fmt lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +34,12 @@ run: build ## Build and run the gateway with CONFIG=FILE (default: serialgate.ya
 setup: ## Install what the tests need (apt; as root or through sudo)
 	scripts/setup test
 	scripts/setup firmware
+	scripts/setup package
 
 test: ## Install what is needed, then check format, lints and all tests
 	scripts/setup test
 	scripts/setup firmware
+	scripts/setup package
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) --no-print-directory --silent -C firmware/core test
@@ -45,6 +47,9 @@ test: ## Install what is needed, then check format, lints and all tests
 	$(CARGO) check --locked --manifest-path firmware/rust/fuzz/Cargo.toml
 	$(CARGO) check --locked --target-dir target --manifest-path fuzz/Cargo.toml
 	$(CARGO) test --workspace --locked
+
+generate: ## Make man pages, completions and the configuration's schema anew, after a change of their sources
+	SERIALGATE_GENERATE=1 $(CARGO) test --locked --test generated kept
 
 firmware: ## Build all firmware, test its library here, and tell what flash and RAM it takes
 	scripts/setup firmware

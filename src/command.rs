@@ -6,6 +6,7 @@
 pub mod check;
 pub mod demo;
 pub mod init;
+mod line;
 pub mod passwd;
 pub mod queue;
 pub mod run;
@@ -22,6 +23,8 @@ use anyhow::Context as _;
 
 use crate::config::{self, Config, ConfigError};
 use crate::control::{self, Response};
+
+pub use line::Line;
 
 /// How a command ends: the codes of sysexits.h, which service managers and scripts know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,7 +49,9 @@ const WIRE_NAME: &str = "greenhouse";
 /// `serialgate demo`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  serialgate demo --seconds 60\n\n\
-    Needs no hardware, no network and no configuration; writes to a temporary folder only.")]
+    Needs no hardware, no network and no configuration; writes to a temporary folder only.\n\n\
+    Exit code 0: every reading arrived. 1: something was lost, or it was stopped before the end. 70: the machine gives \
+    no pseudo-terminals, no port or no folder.")]
 pub struct Args {
     /// How long the story takes; the link is cut for a bit more than a third of it
     #[arg(long, default_value_t = 35, value_parser = clap::value_parser!(u64).range(5..=3600))]

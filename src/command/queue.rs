@@ -27,7 +27,7 @@ use crate::queue::store::cold::{Cold, ColdError};
     after_help = "Examples:\n  serialgate queue stats\n  serialgate queue peek --bridge cloud -n 5\n  \
     serialgate queue export --output backlog.jsonl\n\n\
     Each command has its own help: serialgate queue purge --help\n\n\
-    Exit codes: 0 done. 64: the command line is wrong. 65: damaged data were met. 66: no such file. \
+    Exit codes: 0: done. 64: the command line is wrong. 65: damaged data were met. 66: no such file. \
     69: the daemon is not running, or refuses. 74: a file cannot be written. 78: the configuration is wrong."
 )]
 pub struct Args {

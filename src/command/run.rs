@@ -20,7 +20,9 @@ const FILES_WANTED: u64 = 1 << 16;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  serialgate run --config ./serialgate.yaml\n\n\
     Logs go to the journal under systemd, else to standard error; RUST_LOG=debug shows more.\n\
-    SIGHUP makes it read its configuration and its listeners' certificates again.")]
+    SIGHUP makes it read its configuration and its listeners' certificates again.\n\n\
+    Exit code 0: stopped by a signal. 70: the queue or the control socket cannot be had, or a part ended by itself. \
+    78: the configuration is wrong, and every mistake stands on standard error.")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,

@@ -12,15 +12,14 @@ use crate::signal;
 use crate::sim::{self, Format, Ledger, Options, Summary, board};
 
 const EXAMPLE: &str = "\
-Example: two boards with acknowledgements, ten readings per second each, on /tmp/board and
-/tmp/board.1, with a list of all that they produce:
+Examples:
+  serialgate sim --link /tmp/board --format wire --rate 10 --devices 2 --ledger /tmp/ledger
+  serialgate sim --link /tmp/text --format json --rate 1 & cat /tmp/text
 
-    serialgate sim --link /tmp/board --format wire --rate 10 --devices 2 --ledger /tmp/ledger
+The first makes two boards with acknowledgements, ten readings per second each, on /tmp/board and
+/tmp/board.1, with a list of all that they produce; the second shows one that prints text.
 
-Look at one that prints text:
-
-    serialgate sim --link /tmp/text --format json --rate 1 &
-    cat /tmp/text";
+Exit code 0: the boards are done, or were stopped by a signal. 70: a port or the ledger cannot be made.";
 
 /// Simulate boards on pseudo terminals.
 #[derive(Clone, Debug, clap::Parser)]

@@ -32,11 +32,13 @@ enum Command {
     #[command(after_help = "Examples:\n  serialgate queue dead-letters retry\n  \
         serialgate queue dead-letters retry --bridge cloud --topic 'sensors/#'\n\n\
         They are published as late, behind what waits already. What is refused once more is a dead \
-        letter again. Those whose bridge is not configured any more stay.")]
+        letter again. Those whose bridge is not configured any more stay.\n\n\
+    Exit code 0: done. 69: the daemon is not running, or refuses.")]
     Retry(Common),
     /// Remove them for good
     #[command(after_help = "Examples:\n  serialgate queue dead-letters drop\n  \
-        serialgate queue dead-letters drop --topic 'sensors/#' --yes")]
+        serialgate queue dead-letters drop --topic 'sensors/#' --yes\n\n\
+        Exit code 0: done. 1: the answer was no. 64: --yes is missing, and there is nobody to ask.")]
     Drop {
         #[command(flatten)]
         common: Common,

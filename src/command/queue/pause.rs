@@ -10,7 +10,8 @@ use crate::control::{Request, Response};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  serialgate queue pause\n  serialgate queue pause cloud\n\n\
     Readings go on being taken and stored. What is in flight is settled, and the connection stays up. \
-    The pause lasts until `serialgate queue resume` or a restart of the daemon.")]
+    The pause lasts until `serialgate queue resume` or a restart of the daemon.\n\n\
+    Exit code 0: done. 69: the daemon is not running, or refuses. 78: the configuration is wrong.")]
 pub(super) struct PauseArgs {
     #[command(flatten)]
     which: Which,
@@ -18,7 +19,8 @@ pub(super) struct PauseArgs {
 
 /// `queue resume` on the command line.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Examples:\n  serialgate queue resume\n  serialgate queue resume cloud")]
+#[command(after_help = "Examples:\n  serialgate queue resume\n  serialgate queue resume cloud\n\n\
+    Exit code 0: done. 69: the daemon is not running, or refuses. 78: the configuration is wrong.")]
 pub(super) struct ResumeArgs {
     #[command(flatten)]
     which: Which,

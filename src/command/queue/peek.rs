@@ -10,7 +10,8 @@ use crate::control::{Peeked, Request, Response};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  serialgate queue peek\n  serialgate queue peek --bridge cloud -n 3\n  \
     serialgate queue peek --json | jq -r '.[].payload'\n\n\
-    The position tells the place in the queue. An age counts the time that the machine was running.")]
+    The position tells the place in the queue. An age counts the time that the machine was running.\n\n\
+    Exit code 0: done. 69: the daemon is not running, or refuses. 78: the configuration is wrong.")]
 pub(super) struct Args {
     /// What waits for this bridge [default: for any]
     #[arg(long, value_name = "NAME")]

@@ -11,7 +11,8 @@ use crate::status;
 /// `queue stats` on the command line.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  serialgate queue stats\n  \
-    serialgate queue stats --json | jq '.bridges[] | {name, backlog}'")]
+    serialgate queue stats --json | jq '.bridges[] | {name, backlog}'\n\n\
+    Exit code 0: done. 69: the daemon is not running, or refuses. 78: the configuration is wrong.")]
 pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
