@@ -19,6 +19,9 @@ _serialgate() {
             serialgate,check)
                 cmd="serialgate__subcmd__check"
                 ;;
+            serialgate,clock)
+                cmd="serialgate__subcmd__clock"
+                ;;
             serialgate,demo)
                 cmd="serialgate__subcmd__demo"
                 ;;
@@ -45,6 +48,9 @@ _serialgate() {
                 ;;
             serialgate__subcmd__help,check)
                 cmd="serialgate__subcmd__help__subcmd__check"
+                ;;
+            serialgate__subcmd__help,clock)
+                cmd="serialgate__subcmd__help__subcmd__clock"
                 ;;
             serialgate__subcmd__help,demo)
                 cmd="serialgate__subcmd__help__subcmd__demo"
@@ -194,7 +200,7 @@ _serialgate() {
 
     case "${cmd}" in
         serialgate)
-            opts="-h -V --help --version run demo sim init check status passwd queue help"
+            opts="-h -V --help --version run demo sim init check clock status passwd queue help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -225,6 +231,24 @@ _serialgate() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        serialgate__subcmd__clock)
+            opts="-h --file --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         serialgate__subcmd__demo)
             opts="-h --seconds --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -244,7 +268,7 @@ _serialgate() {
             return 0
             ;;
         serialgate__subcmd__help)
-            opts="run demo sim init check status passwd queue help"
+            opts="run demo sim init check clock status passwd queue help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -258,6 +282,20 @@ _serialgate() {
             return 0
             ;;
         serialgate__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        serialgate__subcmd__help__subcmd__clock)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -90,6 +90,13 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(clock)
+_arguments "${_arguments_options[@]}" : \
+'--file=[The file to leave]:FILE:_files' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (status)
 _arguments "${_arguments_options[@]}" : \
 '(--config)--socket=[The daemon'\''s control socket, where it is not in one of the usual places]:PATH:_files' \
@@ -392,6 +399,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(clock)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (status)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -493,6 +504,7 @@ _serialgate_commands() {
 'sim:Simulate boards on pseudo-terminals' \
 'init:Write a first configuration by asking a few questions' \
 'check:Check the configuration and say what it means' \
+'clock:Wait until the clock was synchronised, then leave a file that says so' \
 'status:Show one screen of everything the daemon knows' \
 'passwd:Hash a password for a user of the local broker' \
 'queue:See and handle what waits\: stats, peek, export, import, pause, resume, purge, verify' \
@@ -504,6 +516,11 @@ _serialgate_commands() {
 _serialgate__subcmd__check_commands() {
     local commands; commands=()
     _describe -t commands 'serialgate check commands' commands "$@"
+}
+(( $+functions[_serialgate__subcmd__clock_commands] )) ||
+_serialgate__subcmd__clock_commands() {
+    local commands; commands=()
+    _describe -t commands 'serialgate clock commands' commands "$@"
 }
 (( $+functions[_serialgate__subcmd__demo_commands] )) ||
 _serialgate__subcmd__demo_commands() {
@@ -518,6 +535,7 @@ _serialgate__subcmd__help_commands() {
 'sim:Simulate boards on pseudo-terminals' \
 'init:Write a first configuration by asking a few questions' \
 'check:Check the configuration and say what it means' \
+'clock:Wait until the clock was synchronised, then leave a file that says so' \
 'status:Show one screen of everything the daemon knows' \
 'passwd:Hash a password for a user of the local broker' \
 'queue:See and handle what waits\: stats, peek, export, import, pause, resume, purge, verify' \
@@ -529,6 +547,11 @@ _serialgate__subcmd__help_commands() {
 _serialgate__subcmd__help__subcmd__check_commands() {
     local commands; commands=()
     _describe -t commands 'serialgate help check commands' commands "$@"
+}
+(( $+functions[_serialgate__subcmd__help__subcmd__clock_commands] )) ||
+_serialgate__subcmd__help__subcmd__clock_commands() {
+    local commands; commands=()
+    _describe -t commands 'serialgate help clock commands' commands "$@"
 }
 (( $+functions[_serialgate__subcmd__help__subcmd__demo_commands] )) ||
 _serialgate__subcmd__help__subcmd__demo_commands() {

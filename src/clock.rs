@@ -5,6 +5,7 @@
 //! were taken before the first time sync come out right afterwards.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -190,16 +191,26 @@ fn gettime_us(clock: ClockId) -> i64 {
     clock_gettime(clock).map_or(0, |t| t.tv_sec() * 1_000_000 + t.tv_nsec() / 1_000)
 }
 
-/// Whether something has synchronised the wall clock since boot (the kernel's own flag).
+/// Where `serialgate clock` leaves word that the clock was synchronised in this boot.
+pub const SYNCED_FILE: &str = "/run/serialgate-clock/synchronised";
+
+/// Whether something has synchronised the wall clock since boot. A sandbox may refuse the question
+/// (systemd's `ProtectClock`): then the answer is in [`SYNCED_FILE`].
 #[must_use]
 pub fn synced() -> bool {
+    kernel_says_synced().unwrap_or_else(|| Path::new(SYNCED_FILE).exists())
+}
+
+/// The kernel's own flag; `None` where we may not ask.
+#[must_use]
+pub fn kernel_says_synced() -> Option<bool> {
     // SAFETY: `timex` is plain integers, all-zero is a valid value, and modes = 0 only reads.
     #[expect(unsafe_code, reason = "adjtimex has no safe wrapper in nix")]
     let (state, timex) = unsafe {
         let mut timex: nix::libc::timex = std::mem::zeroed();
         (nix::libc::adjtimex(&raw mut timex), timex)
     };
-    state >= 0 && timex.status & nix::libc::STA_UNSYNC == 0
+    (state >= 0).then_some(timex.status & nix::libc::STA_UNSYNC == 0)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! error through [`complain`]; both keep quiet when nobody reads any more.
 
 pub mod check;
+pub mod clock;
 pub mod demo;
 pub mod init;
 mod line;

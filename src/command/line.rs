@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{Exit, check, demo, init, passwd, queue, run, sim, status};
+use super::{Exit, check, clock, demo, init, passwd, queue, run, sim, status};
 
 /// Serial sensors to MQTT, and no reading lost.
 ///
@@ -55,6 +55,10 @@ enum Command {
     /// Lists every mistake with its place and what to write instead. Of a file that is right it says in words what the
     /// gateway would do, and warns of what is allowed but probably not meant.
     Check(check::Args),
+    /// Wait until the clock was synchronised, then leave a file that says so
+    ///
+    /// What serialgate-clock.service runs: the sandbox of the daemon keeps it from asking the kernel itself.
+    Clock(clock::Args),
     /// Show one screen of everything the daemon knows
     ///
     /// Ports with what was read and what was damaged, the queue with what waits and what was dropped, bridges with
@@ -78,6 +82,7 @@ impl Line {
             Command::Sim(args) => sim::run(&args),
             Command::Init(args) => Ok(init::run(&args)),
             Command::Check(args) => Ok(check::run(&args)),
+            Command::Clock(args) => clock::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Passwd(args) => passwd::run(&args),
             Command::Queue(args) => queue::run(&args),

@@ -6,8 +6,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr};
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
 use tokio_serial::{ErrorKind, SerialStream};
+
+/// The file's mode lets us, but something else does not: systemd's list of devices, made when the service
+/// started (`DeviceAllow`), does not know a kind whose driver came later.
+const DEVICE_POLICY: &str = "its mode would let us, but the service's sandbox does not: the driver was loaded \
+    after the service started; `systemctl restart serialgate` would do, and the driver's name in \
+    /etc/modules-load.d/serialgate-local.conf keeps it from happening again";
 
 /// Why a device is not open, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +41,7 @@ pub fn open(path: &str, baud: u32) -> Result<SerialStream, Refusal> {
     let builder = tokio_serial::new(path, baud).exclusive(true);
     let port = SerialStream::open(&builder).map_err(|error| match error.kind() {
         ErrorKind::NoDevice => Refusal::Busy,
-        ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => Refusal::Denied(denial(&metadata)),
+        ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => Refusal::Denied(denied(path, &metadata)),
         ErrorKind::Io(std::io::ErrorKind::NotFound) => Refusal::Absent("no such device".into()),
         _ => Refusal::Absent(error.to_string()),
     })?;
@@ -80,6 +86,11 @@ pub fn holder(path: &str) -> String {
         }
         None => "held by a program of another user".into(),
     }
+}
+
+fn denied(path: &str, device: &Metadata) -> String {
+    let mode_allows = access(path, AccessFlags::R_OK | AccessFlags::W_OK).is_ok();
+    if mode_allows { DEVICE_POLICY.into() } else { denial(device) }
 }
 
 /// Whose the device is, who we are, and what to do about it.
