@@ -35,6 +35,7 @@ pub(crate) static PACKAGES: LazyLock<Packages> = LazyLock::new(|| {
     run(Command::new(root().join("scripts/deb"))
         .env("SERIALGATE_PROGRAM", env!("CARGO_BIN_EXE_serialgate"))
         .env("DIST", &dist)
+        .env("WORK", folder().join("work"))
         .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
         .env("DPKG_DEB_COMPRESSOR_LEVEL", "1"));
     let arch = run(Command::new("dpkg").arg("--print-architecture"));

@@ -10,7 +10,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::deb::{PACKAGES, folder, root, run};
+use crate::deb::{PACKAGES, folder, root};
 
 /// How long a condition may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ pub(crate) const WAITING: &str = "\
 gateway: greenhouse
 ports: []
 bridges:
-  - {name: cloud, url: \"mqtt://127.0.0.1:9\"}
+  - {name: cloud, url: \"mqtt://127.0.0.1:9\", forward: [\"serialgate/#\", \"sensors/#\"]}
 ";
 
 /// The container. It is gone when the tests are.
@@ -157,7 +157,9 @@ pub(crate) fn inside(package: &Path) -> String {
 
 /// The process that systemd-nspawn has started as number one.
 fn first_child(nspawn: u32) -> Option<String> {
-    let out = run(Command::new("ps").args(["-o", "pid=,comm=", "--ppid", &nspawn.to_string()]));
+    // Without a child, ps fails.
+    let ps = Command::new("ps").args(["-o", "pid=,comm=", "--ppid", &nspawn.to_string()]).output().unwrap();
+    let out = String::from_utf8_lossy(&ps.stdout);
     let line = out.lines().find(|line| line.ends_with(" systemd"))?;
     Some(line.split_whitespace().next()?.to_owned())
 }

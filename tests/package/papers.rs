@@ -19,7 +19,7 @@ const CONFIGURATION: &str = "\
 # or by hand: /usr/share/doc/serialgate/examples/serialgate.yaml has every key, with its default.
 # After a change:
 #
-#   sudo serialgate check && sudo systemctl reload serialgate
+#   sudo serialgate check && sudo systemctl restart serialgate
 
 # The serial lines that are read. None yet; `ls -l /dev/serial/by-id/` shows what is plugged in.
 ports: []
