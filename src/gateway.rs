@@ -3,6 +3,7 @@
 //! Parts start downstream first, so that none has a neighbour that is not there yet, and stop
 //! upstream first, so that what is on its way still arrives.
 
+mod calls;
 mod dead_letters;
 mod operator;
 mod ports;
@@ -26,6 +27,7 @@ use crate::reading::{Body, Event, EventKind};
 use crate::status::{self, BridgeState, Cell, Status};
 use crate::topic::Topics;
 
+use self::calls::Calls;
 pub use self::operator::{Operator, verified};
 use self::ports::Ports;
 
@@ -37,6 +39,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub struct Gateway {
     view: StatusView,
     topics: Topics,
+    calls: Calls,
     /// What it runs on: a reload changes a part of it.
     running: Config,
     ports: Ports,
@@ -162,6 +165,16 @@ impl Gateway {
 
         let port_status = status::Ports::default();
         let handles = port::Handles::new(queue.clone(), bulletin, port_status.clone());
+        let calls = Calls {
+            topics: topics.clone(),
+            switchboard: handles.switchboard.clone(),
+            queue: queue.clone(),
+            local: way_in(broker.local()),
+        };
+        broker.hear(topics.commands(), {
+            let calls = calls.clone();
+            move |heard| calls.hear(heard)
+        });
         let ports = Ports::start(&config.ports, handles);
 
         let view = StatusView {
@@ -172,7 +185,7 @@ impl Gateway {
             bridges: bridge_cells,
             broker,
         };
-        Ok(Self { view, topics, running, ports, bridges, local })
+        Ok(Self { view, topics, calls, running, ports, bridges, local })
     }
 
     /// The numbers of all parts, for whoever shows them.
@@ -184,7 +197,7 @@ impl Gateway {
     /// Who answers on the control socket.
     #[must_use]
     pub fn operator(&self) -> Operator {
-        Operator::new(self.view(), self.topics.clone())
+        Operator::new(self.view(), self.topics.clone(), self.calls.clone())
     }
 
     /// Takes over what a new configuration says of ports and of the local broker, without disturbing

@@ -3,6 +3,7 @@
 //! ```text
 //!  board ══UART══> line ──bytes──> feed ──readings, gaps──> queue
 //!          <══════       <──bytes──   ──status, meta──────> bulletin
+//!                                    <──commands─────────── switchboard
 //! ```
 //! Each line has a task of its own ([`line`]): it opens the device, reads whatever is there, hands it
 //! to the feed of its format ([`wire`], [`json`]), and waits for the device to come back when it is
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::flow::Bulletin;
+use crate::flow::{Bulletin, Switchboard};
 use crate::queue::Queue;
 use crate::status;
 
@@ -50,6 +51,8 @@ pub struct Handles {
     pub bulletin: Bulletin,
     /// Where ports keep their counters.
     pub status: status::Ports,
+    /// Where commands to devices come from.
+    pub switchboard: Switchboard,
     boards: Boards,
 }
 
@@ -57,7 +60,8 @@ impl Handles {
     /// Handles for all ports of the daemon.
     #[must_use]
     pub fn new(queue: Queue, bulletin: Bulletin, status: status::Ports) -> Self {
-        Self { queue, bulletin, status, boards: Boards::default() }
+        let (switchboard, boards) = (Switchboard::default(), Boards::default());
+        Self { queue, bulletin, status, switchboard, boards }
     }
 }
 

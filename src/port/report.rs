@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::config;
+use crate::flow::Asked;
 use crate::queue::{Full, Queue, Ticket};
 use crate::reading::{Body, DeviceName, Event, EventKind, GapReason, Loss, Stamp, Whose};
 use crate::render::DeviceMeta;
@@ -20,6 +23,8 @@ pub struct Report {
     path: Arc<str>,
     handles: Handles,
     cell: Cell<LivePort>,
+    /// Where commands to the line's devices go.
+    calls: mpsc::Sender<Asked>,
 }
 
 /// What was counted since the last [`Report::count`].
@@ -45,11 +50,11 @@ impl Drop for Report {
 }
 
 impl Report {
-    /// The voice of the line at `path`.
+    /// The voice of the line at `path`, which takes commands from the other end of `calls`.
     #[must_use]
-    pub fn new(path: &str, handles: Handles) -> Self {
+    pub fn new(path: &str, handles: Handles, calls: mpsc::Sender<Asked>) -> Self {
         let cell = handles.status.add(path);
-        Self { path: path.into(), handles, cell }
+        Self { path: path.into(), handles, cell, calls }
     }
 
     /// The line's path.
@@ -138,12 +143,14 @@ impl Report {
         }
         drop(live);
         tracing::info!(port = &*self.path, device = &**device, "device online");
+        self.handles.switchboard.connect(device, &self.calls);
         self.handles.bulletin.post(Subject::Status(Arc::clone(device)), ONLINE);
     }
 
     /// `device` is not there.
     pub fn offline(&self, device: &DeviceName) {
         tracing::info!(port = &*self.path, device = &**device, "device offline");
+        self.handles.switchboard.disconnect(device, &self.calls);
         self.handles.bulletin.post(Subject::Status(Arc::clone(device)), OFFLINE);
     }
 

@@ -6,10 +6,12 @@
 use std::collections::VecDeque;
 use std::future::pending;
 
-use serialgate_wire::{Decoder, Frame, MAX_WIRE, Reject, Rejected};
+use serialgate_wire::{Call, Decoder, Frame, MAX_WIRE, Message, Reject, Rejected};
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::report::{Counts, Report};
+use crate::call::Answer;
+use crate::flow::{Asked, Reply};
 use crate::queue::{Full, Ticket};
 use crate::reading::{Body, DeviceName, Stamp};
 use crate::render::{ChannelMeta, DeviceMeta};
@@ -31,6 +33,10 @@ pub struct WireFeed {
     step: Step,
     /// When the newest reading was sampled.
     newest: Option<Stamp>,
+    /// Who waits for the answers to commands, and their numbers, in order.
+    replies: VecDeque<(u64, Reply)>,
+    /// Number of the next command.
+    next_call: u64,
 }
 
 /// The fate of a reading.
@@ -65,6 +71,8 @@ impl WireFeed {
             tickets: VecDeque::new(),
             noted: None,
             newest: None,
+            replies: VecDeque::new(),
+            next_call: 0,
             step: Step::First,
         }
     }
@@ -93,6 +101,24 @@ impl WireFeed {
     pub fn tick(&mut self, now: Stamp, report: &Report, outbox: &mut Vec<u8>) {
         self.link.tick(now);
         self.act(now, report, outbox);
+    }
+
+    /// The board is to do something.
+    pub fn call(&mut self, asked: Asked, now: Stamp, report: &Report, outbox: &mut Vec<u8>) {
+        let number = self.next_call;
+        self.next_call += 1;
+        self.replies.push_back((number, asked.reply));
+        self.link.call(number, asked.call, now);
+        self.act(now, report, outbox);
+    }
+
+    /// That became of command `number`.
+    fn answer(&mut self, number: u64, answer: Answer) {
+        if let Some(at) = self.replies.iter().position(|(known, _)| *known == number)
+            && let Some((_, reply)) = self.replies.remove(at)
+        {
+            reply.send(answer);
+        }
     }
 
     /// Takes what was read at `now`.
@@ -193,14 +219,11 @@ impl WireFeed {
     fn act(&mut self, now: Stamp, report: &Report, outbox: &mut Vec<u8>) {
         while let Some(action) = self.link.next_action() {
             match action {
-                Action::Send(boot8, message) => {
-                    let mut buffer = [0; MAX_WIRE];
-                    if let Ok(frame) = message.encode(boot8, &mut buffer)
-                        && outbox.len() + frame.len() <= OUTBOX_MAX
-                    {
-                        outbox.extend_from_slice(frame);
-                    }
+                Action::Send(boot8, message) => send(boot8, message, outbox),
+                Action::Call { seq, command, arguments } => {
+                    send(0, Message::Call(Call { seq, command, args: &arguments }), outbox);
                 }
+                Action::Answer(number, answer) => self.answer(number, answer),
                 Action::Accept(accept) => self.accept(accept, now, report),
                 Action::Gap { device, from, to, lost } => {
                     let span = self.newest.map(|before| (before, now));
@@ -253,12 +276,23 @@ impl WireFeed {
     }
 }
 
+/// Has `message` sent, with that low byte of the boot number, as long as the device listens.
+fn send(boot8: u8, message: Message<'_>, outbox: &mut Vec<u8>) {
+    let mut buffer = [0; MAX_WIRE];
+    if let Ok(frame) = message.encode(boot8, &mut buffer)
+        && outbox.len() + frame.len() <= OUTBOX_MAX
+    {
+        outbox.extend_from_slice(frame);
+    }
+}
+
 fn meta(description: &Description) -> DeviceMeta {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let channels = description.schema.channels().iter().map(|channel| ChannelMeta {
         name: channel.name.to_string(),
         unit: some(&channel.unit),
         class: channel.class.map(Into::into),
+        writable: channel.writable,
     });
     DeviceMeta {
         firmware: some(&description.firmware),

@@ -40,6 +40,7 @@ impl Link {
         });
         let mut session = same.unwrap_or_else(|| {
             self.actions.push_back(Action::Forget);
+            self.calls.rebooted(&mut self.actions);
             Box::new(Session::new(uid, hello, self.named.clone(), now))
         });
         if let Some((from, lost)) = start.gap {

@@ -1,5 +1,7 @@
 //! The rules of wire v1, "Host", one by one: what happens, and what the link does about it.
 
+mod calls;
+
 use proptest::prelude::*;
 use serialgate_wire::{
     CallResult, Class, Decoder, Describe, DescribeReq, Exponent, Hello, Int, ItemWriter, Items, MAX_WIRE,

@@ -42,6 +42,7 @@ enum Layer {
 /// a part is named by its first segment alone.
 const LAYERS: &[(&str, Layer)] = &[
     ("backoff", Layer::Pure),
+    ("call", Layer::Pure),
     ("format", Layer::Pure),
     ("reading", Layer::Pure),
     ("render", Layer::Pure),

@@ -33,7 +33,6 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("systemd", "lib/systemd/system", ""),
     ("systemd/udev.rules.d", "lib/udev/rules.d", ""),
     ("docs", "usr/share/doc/serialgate", ""),
-    ("docs/man", "usr/share/man/man1", ".gz"),
     ("config/examples", "usr/share/doc/serialgate/examples", ""),
     ("firmware/core/src", "usr/share/serialgate/firmware/c", ""),
     ("firmware/micropython", "usr/share/serialgate/firmware/micropython", ""),
@@ -60,6 +59,10 @@ fn expected() -> Vec<String> {
     for (folder, place, end) in FOLDERS {
         let here = tracked(folder).into_iter().filter(|name| !name.contains('/'));
         all.extend(here.map(|name| format!("{place}/{name}{end}")));
+    }
+    for page in tracked("docs/man") {
+        let section = page.rsplit('.').next().unwrap();
+        all.push(format!("usr/share/man/man{section}/{page}.gz"));
     }
     let examples = tracked("firmware/arduino/examples");
     all.extend(examples.iter().map(|name| format!("usr/share/serialgate/firmware/arduino/examples/{name}")));
