@@ -91,8 +91,10 @@ fn told(arguments: &[&str]) -> String {
 
 #[test]
 fn it_holds_what_it_should_and_nothing_else() {
-    let files: Vec<String> =
-        listed(&PACKAGES.current).into_keys().filter(|path| !path.is_empty() && !path.ends_with('/')).collect();
+    let files: Vec<String> = listed(&PACKAGES.current)
+        .into_keys()
+        .filter(|path| !path.is_empty() && !path.ends_with('/'))
+        .collect();
     assert_eq!(files, expected());
 }
 
@@ -111,10 +113,8 @@ fn everything_belongs_to_root_and_nobody_else_may_change_it() {
 #[test]
 fn it_needs_only_what_every_debian_has() {
     let depends = told(&["--field", "Depends"]);
-    let names: Vec<&str> = depends
-        .split(',')
-        .map(|alternatives| alternatives.split_whitespace().next().unwrap())
-        .collect();
+    let names: Vec<&str> =
+        depends.split(',').map(|alternatives| alternatives.split_whitespace().next().unwrap()).collect();
     assert!(
         names.iter().all(|name| ["libc6", "libgcc-s1", "systemd", "libsystemd0"].contains(name)),
         "{depends}"

@@ -39,8 +39,7 @@ pub(crate) static PACKAGES: LazyLock<Packages> = LazyLock::new(|| {
         .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
         .env("DPKG_DEB_COMPRESSOR_LEVEL", "1"));
     let arch = run(Command::new("dpkg").arg("--print-architecture"));
-    let name =
-        |package: &str, version: &str| dist.join(format!("{package}_{version}_{}.deb", arch.trim()));
+    let name = |package: &str, version: &str| dist.join(format!("{package}_{version}_{}.deb", arch.trim()));
     let version = env!("CARGO_PKG_VERSION");
     let packages = Packages {
         current: name("serialgate", version),
@@ -60,7 +59,10 @@ fn renumber(from: &Path, to: &Path) {
     let old = concat!("Version: ", env!("CARGO_PKG_VERSION"), "\n");
     assert!(text.contains(old), "{text}");
     fs::write(&control, text.replace(old, &format!("Version: {NEWER}\n"))).unwrap();
-    run(Command::new("dpkg-deb").args(["-Zgzip", "-z1", "--root-owner-group", "--build"]).arg(tree.path()).arg(to));
+    run(Command::new("dpkg-deb")
+        .args(["-Zgzip", "-z1", "--root-owner-group", "--build"])
+        .arg(tree.path())
+        .arg(to));
 }
 
 /// What the command writes. It must succeed.
