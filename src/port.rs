@@ -25,6 +25,7 @@ use crate::queue::Queue;
 use crate::status;
 
 pub mod boards;
+pub mod chatter;
 pub mod found;
 pub mod json;
 pub mod line;

@@ -36,7 +36,7 @@ pub const RESERVED: [&str; 5] = ["ts", "seq", "id", "late", "ts_quality"];
 /// Name of the MQTT 5 user property that carries the message id.
 pub const ID_PROPERTY: &str = "id";
 
-/// The message for `body`, without a packet id; `late` says that it waited on disk. `wall` tells
+/// The message for `body`, without a packet id; `late` says that it waited. `wall` tells
 /// the wall time of the moment at which it was sampled or noticed. A LAN client's message is
 /// passed on untouched.
 #[must_use]
@@ -50,7 +50,7 @@ pub fn publish(body: &Body, wall: impl Fn(Stamp) -> Wall, late: bool, topics: &T
 }
 
 /// The message for several readings of `device`, without a packet id: a JSON array of what each would be
-/// alone. Each comes with whether it waited on disk. The ids stand in the objects, and in no property.
+/// alone. Each comes with whether it waited. The ids stand in the objects, and in no property.
 #[must_use]
 pub fn batch<'a>(
     device: &str,

@@ -117,6 +117,15 @@ impl Link {
         self.actions.pop_front()
     }
 
+    /// Who is there, as far as we know.
+    #[must_use]
+    pub fn device(&self) -> Option<&DeviceName> {
+        match &self.phase {
+            Phase::Up(session) => Some(&session.device),
+            Phase::Waiting { before, .. } => before.as_ref().map(|session| &session.device),
+        }
+    }
+
     /// When to call [`Link::tick`], if nothing else happens: microseconds of the boot clock.
     #[must_use]
     pub fn wake_at_us(&self) -> Option<i64> {

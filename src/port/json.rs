@@ -176,7 +176,7 @@ impl JsonFeed {
         }
         report.trouble(reason.to_string());
         let shown = line.get(..SHOWN_MAX).unwrap_or(line);
-        report.device_log(&String::from_utf8_lossy(shown));
+        report.device_debug(&String::from_utf8_lossy(shown));
     }
 }
 

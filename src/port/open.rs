@@ -85,7 +85,7 @@ impl fmt::Display for Holder {
 #[must_use]
 pub fn holder(path: &str) -> Option<Holder> {
     let device = fs::metadata(path).ok()?;
-    let is_it = |held: &Metadata| held.file_type().is_char_device() && held.rdev() == device.rdev();
+    let is_it = |held: &Metadata| held.file_type().is_char_device() && is_same(held, &device);
     let holds = |pid: u32| {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         fds.filter_map(|fd| fs::metadata(fd.path()).ok()).any(|held| is_it(&held))
@@ -112,6 +112,14 @@ pub fn held_by(path: &str) -> String {
 pub fn trouble(path: &str) -> Option<String> {
     let may = access(path, AccessFlags::R_OK | AccessFlags::W_OK).is_ok();
     if may { None } else { fs::metadata(path).ok().map(|device| denial(&device)) }
+}
+
+/// Whether two files are one device. A container numbers its pseudo-terminals for itself: those of two
+/// file systems are not the same.
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    const PSEUDO_TERMINALS: std::ops::RangeInclusive<u64> = 136..=143;
+    let is_pseudo = PSEUDO_TERMINALS.contains(&nix::sys::stat::major(a.rdev()));
+    a.rdev() == b.rdev() && (!is_pseudo || a.dev() == b.dev())
 }
 
 fn denied(path: &str, device: &Metadata) -> String {

@@ -160,8 +160,21 @@ impl Report {
         self.handles.bulletin.post(Subject::Meta(Arc::clone(device)), meta.to_json());
     }
 
-    /// A line that the device wrote for people.
-    pub fn device_log(&self, text: &str) {
+    /// A line that a device wrote for people. The text stands in the message itself: the journal
+    /// shows nothing else unless it is asked to.
+    pub fn device_log(&self, device: Option<&DeviceName>, line: &str) {
+        let device = device.map(|device| &**device);
+        tracing::info!(target: "device", port = &*self.path, device, "board: {line}");
+    }
+
+    /// So many lines more were written than are shown.
+    pub fn device_log_more(&self, device: Option<&DeviceName>, more: u64) {
+        let device = device.map(|device| &**device);
+        tracing::info!(target: "device", port = &*self.path, device, "board: {more} more lines suppressed");
+    }
+
+    /// What came on the line and is shown to those who debug only.
+    pub fn device_debug(&self, text: &str) {
         tracing::debug!(target: "device", port = &*self.path, text, "device log");
     }
 

@@ -9,6 +9,7 @@ use std::future::pending;
 use serialgate_wire::{Call, Decoder, Frame, MAX_WIRE, Message, Reject, Rejected};
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::chatter::{self, Chatter};
 use super::report::{Counts, Report};
 use crate::call::Answer;
 use crate::flow::{Asked, Reply};
@@ -20,6 +21,9 @@ use crate::wire::{Accept, Accepted, Action, Description, Heard, Known, Link};
 /// Most bytes that wait to be sent. Beyond that new frames are dropped: the device does not listen,
 /// and everything we say is said again when it matters.
 const OUTBOX_MAX: usize = 1024;
+
+/// Shorter text that has no line end is taken for noise, in bytes.
+const TEXT_MIN: usize = 4;
 
 /// Turns the bytes of one line into readings and answers.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ pub struct WireFeed {
     replies: VecDeque<(u64, Reply)>,
     /// Number of the next command.
     next_call: u64,
+    chatter: Chatter,
 }
 
 /// The fate of a reading.
@@ -74,6 +79,7 @@ impl WireFeed {
             replies: VecDeque::new(),
             next_call: 0,
             step: Step::First,
+            chatter: Chatter::default(),
         }
     }
 
@@ -87,6 +93,8 @@ impl WireFeed {
 
     /// The port was closed.
     pub fn closed(&mut self, now: Stamp, report: &Report) {
+        // While the device is known.
+        self.tell_suppressed(i64::MAX, report);
         self.link.closed();
         self.act(now, report, &mut Vec::new());
     }
@@ -94,13 +102,14 @@ impl WireFeed {
     /// When [`WireFeed::tick`] is due, in microseconds of the boot clock.
     #[must_use]
     pub fn wake_at_us(&self) -> Option<i64> {
-        self.link.wake_at_us()
+        self.link.wake_at_us().into_iter().chain(self.chatter.wake_at_us()).min()
     }
 
     /// Time went by.
     pub fn tick(&mut self, now: Stamp, report: &Report, outbox: &mut Vec<u8>) {
         self.link.tick(now);
         self.act(now, report, outbox);
+        self.tell_suppressed(now.us, report);
     }
 
     /// The board is to do something.
@@ -133,7 +142,7 @@ impl WireFeed {
                     self.frame(&frame, now, report, &mut counts);
                     self.act(now, report, outbox);
                 }
-                Some(Err(chunk)) => self.rejected(&chunk, report, &mut counts),
+                Some(Err(chunk)) => self.rejected(&chunk, now, report, &mut counts),
             }
         }
         self.decoder = decoder;
@@ -201,9 +210,16 @@ impl WireFeed {
     }
 
     /// A chunk that is no frame: text that the board printed, or damage.
-    fn rejected(&mut self, chunk: &Rejected<'_>, report: &Report, counts: &mut Counts) {
+    fn rejected(&mut self, chunk: &Rejected<'_>, now: Stamp, report: &Report, counts: &mut Counts) {
         if let Some(text) = printable(chunk.bytes) {
-            report.device_log(text);
+            // Noise, or a wrong baud rate, is readable by chance now and then: a few characters, or one
+            // that goes on for ever.
+            let by_chance = chunk.why == Reject::TooLong || text.len() < TEXT_MIN;
+            if by_chance && !chunk.bytes.contains(&b'\n') {
+                report.device_debug(text);
+            } else {
+                self.said(text, now, report);
+            }
             return;
         }
         let step = if chunk.why == Reject::TooLong { Step::Long } else { Step::Out };
@@ -240,7 +256,7 @@ impl WireFeed {
                 Action::Describe(description) => {
                     report.describe(&description.device.clone(), meta(&description));
                 }
-                Action::Log(text) => report.device_log(&text),
+                Action::Log(text) => self.said(&text, now, report),
                 Action::Note(note) => {
                     tracing::warn!(port = report.path(), note = note.as_str(), "odd board");
                     report.trouble(note.as_str().into());
@@ -264,6 +280,24 @@ impl WireFeed {
             Ok(ticket) if acknowledge => self.tickets.push_back((number, ticket)),
             Ok(_) => {}
             Err(Full) => self.link.refused(number, now),
+        }
+    }
+
+    /// The board said something for people.
+    fn said(&mut self, text: &str, now: Stamp, report: &Report) {
+        self.tell_suppressed(now.us, report);
+        for line in chatter::lines(text) {
+            if self.chatter.admits(now.us) {
+                report.device_log(self.link.device(), &line);
+            } else {
+                report.device_debug(&line);
+            }
+        }
+    }
+
+    fn tell_suppressed(&mut self, now_us: i64, report: &Report) {
+        if let Some(more) = self.chatter.ended(now_us) {
+            report.device_log_more(self.link.device(), more);
         }
     }
 

@@ -7,7 +7,6 @@ use serialgate_wire::{Describe, DescribeReq, Hello, Message};
 use super::action::{Action, Heard, Note};
 use super::schema::{Inquiry, Outcome};
 use super::session::{Known, Names, Session, Start};
-use super::time::BoardClock;
 use super::{Link, Phase};
 use crate::reading::{Stamp, Uid};
 
@@ -51,7 +50,7 @@ impl Link {
         if heartbeat {
             session.clock.hello(hello.uptime_ms, now.us);
         } else {
-            session.clock = BoardClock::new(hello.uptime_ms, now.us);
+            session.clock.hello_again(hello.uptime_ms, now.us);
             if session.names.are_awaited() {
                 // Nobody answers a question from before.
                 session.schema_crc = None;

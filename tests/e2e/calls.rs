@@ -142,6 +142,27 @@ fn what_cannot_be_done_is_said_with_the_reason() {
 }
 
 #[test]
+fn a_gateway_without_a_local_broker_takes_commands_from_the_cloud() {
+    let dir = TempDir::new().unwrap();
+    let cloud = Cloud::start(dir.path());
+    let _boards = Boards::start(dir.path(), "a", "wire", 5, &[]);
+    let config = Gateway::config(dir.path(), &[port(dir.path(), "a", "format: wire")], 1, cloud.port);
+    let config = config.replace("[{address: \"127.0.0.1:1\"}]", "[]");
+    let gateway = Gateway::configured(
+        dir.path(),
+        &(config + "    receive: [{filter: \"cmd/+/set\", qos: 2, strip: cmd/, prefix: serialgate/pi/}]\n"),
+    );
+    gateway.wait_bridge();
+    let there = Log::of(dir.path(), cloud.port, "serialgate/#");
+    let device = device(&there);
+    publish(cloud.port, &format!("cmd/{device}/set"), r#"{"$call":{"command":16}}"#);
+    let topic = format!("serialgate/pi/{device}/result");
+    wait_for("the result", PATIENCE, || !there.payloads(&topic).is_empty());
+    let result: Value = serde_json::from_str(&there.payloads(&topic)[0]).unwrap();
+    assert_eq!((&result["status"], &result["answer"]), (&json!("ok"), &json!([1])), "{result}");
+}
+
+#[test]
 fn a_device_that_speaks_json_gets_a_line() {
     let mut ttys = Vec::new();
     let scene = Scene::new(|dir| {

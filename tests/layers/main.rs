@@ -76,6 +76,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("queue::salvage::tally", Layer::Pure),
     ("queue::types", Layer::Pure),
     ("port", Layer::Part),
+    ("port::chatter", Layer::Pure),
     ("broker", Layer::Part),
     ("broker::access", Layer::Pure),
     ("broker::aliases", Layer::Pure),

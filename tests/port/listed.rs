@@ -1,21 +1,25 @@
-//! `serialgate ports`, in a namespace with a /dev and a /sys of its own: its device nodes are real ones,
-//! of ptys.
+//! `serialgate ports`, in a namespace with a /dev and a /sys of its own: a board's device is
+//! that of a pty.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Output, Stdio};
 
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::stat::minor;
 use serde_json::{Value, json};
 
 /// As the kernel shows a converter at a USB socket, and the pins of a Pi.
 const MACHINE: &str = r#"
-mount -t tmpfs tmpfs /dev && mount -t tmpfs tmpfs /sys
-mknod -m 660 /dev/ttyUSB0 c 136 "$MINOR"
+mount -t tmpfs tmpfs /sys
+mkdir /sys/dev
+mount -t tmpfs tmpfs /sys/dev
+touch /sys/dev/ttyUSB0
+mount --bind "$DEVICE" /sys/dev/ttyUSB0
+mount --rbind /sys/dev /dev
 mknod -m 660 /dev/ttyAMA0 c 204 64
 chown 12345:dialout /dev/ttyUSB0
+chmod 660 /dev/ttyUSB0
 ln -s ttyAMA0 /dev/serial0
 mkdir -p /dev/serial/by-id /dev/serial/by-path
 ln -s ../../ttyUSB0 /dev/serial/by-id/usb-FTDI_FT232R_A50285BI-if00-port0
@@ -57,7 +61,7 @@ impl Line {
         let script = format!("{MACHINE}\n{then}");
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-ec", &script]);
-        command.env("MINOR", minor(std::fs::metadata(&self.device).unwrap().rdev()).to_string());
+        command.env("DEVICE", &self.device);
         let output = command.env("SERIALGATE", env!("CARGO_BIN_EXE_serialgate")).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}; this test needs root: {said}", output.status);
@@ -154,8 +158,8 @@ fn what_keeps_this_user_out_is_told_with_the_remedy() {
 #[test]
 fn a_machine_without_ports_says_so() {
     let line = Line::new();
-    let said = line.run("rm -r /dev/ttyUSB0 /dev/ttyAMA0 /dev/serial\n\"$SERIALGATE\" ports");
+    let said = line.run("mount -t tmpfs tmpfs /dev\n\"$SERIALGATE\" ports");
     assert!(said.stdout.starts_with(b"No serial port"), "{}", String::from_utf8_lossy(&said.stdout));
-    let none = line.json("rm -r /dev/ttyUSB0 /dev/ttyAMA0 /dev/serial\n\"$SERIALGATE\" ports --json");
+    let none = line.json("mount -t tmpfs tmpfs /dev\n\"$SERIALGATE\" ports --json");
     assert_eq!(none, json!([]));
 }
