@@ -81,8 +81,7 @@ complete -c serialgate -n "__fish_serialgate_using_subcommand init" -l ca -d 'Th
 complete -c serialgate -n "__fish_serialgate_using_subcommand init" -l yes -d 'Ask nothing: take the USB ports that are plugged in, and for the rest the options or the defaults'
 complete -c serialgate -n "__fish_serialgate_using_subcommand init" -l force -d 'Write even if there is such a file already'
 complete -c serialgate -n "__fish_serialgate_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c serialgate -n "__fish_serialgate_using_subcommand ports" -l socket -d 'The daemon\'s control socket, where it is not in one of the usual places' -r -F
-complete -c serialgate -n "__fish_serialgate_using_subcommand ports" -l config -d 'The daemon\'s configuration file, which tells where its control socket is [default: /etc/serialgate/serialgate.yaml, if it can be read]' -r -F
+complete -c serialgate -n "__fish_serialgate_using_subcommand ports" -l config -d 'The configuration that says which ports are in use [default: /etc/serialgate/serialgate.yaml, if it can be read]' -r -F
 complete -c serialgate -n "__fish_serialgate_using_subcommand ports" -l json -d 'Print JSON'
 complete -c serialgate -n "__fish_serialgate_using_subcommand ports" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c serialgate -n "__fish_serialgate_using_subcommand check" -l config -d 'The configuration file' -r -F

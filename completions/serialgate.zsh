@@ -84,8 +84,7 @@ json\:"One JSON object a line"))' \
 ;;
 (ports)
 _arguments "${_arguments_options[@]}" : \
-'(--config)--socket=[The daemon'\''s control socket, where it is not in one of the usual places]:PATH:_files' \
-'--config=[The daemon'\''s configuration file, which tells where its control socket is \[default\: /etc/serialgate/serialgate.yaml, if it can be read\]]:FILE:_files' \
+'--config=[The configuration that says which ports are in use \[default\: /etc/serialgate/serialgate.yaml, if it can be read\]]:FILE:_files' \
 '--json[Print JSON]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \

@@ -1,7 +1,7 @@
 //! `serialgate ports`: the serial ports of this machine. None is opened: many boards reset at that.
 
 use std::fmt::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use nix::unistd::geteuid;
@@ -23,8 +23,10 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    daemon: DaemonArg,
+    /// The configuration that says which ports are in use [default: /etc/serialgate/serialgate.yaml, if it can be
+    /// read]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// One port, as it is shown.
@@ -52,7 +54,8 @@ struct Shown {
 /// # Errors
 /// Where the answer cannot be written as JSON.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let config = match args.daemon.load() {
+    let daemon = DaemonArg { socket: None, config: args.config.clone() };
+    let config = match daemon.load() {
         Ok(config) => config,
         Err(error) => {
             complain(error);
