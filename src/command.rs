@@ -9,6 +9,7 @@ pub mod demo;
 pub mod init;
 mod line;
 pub mod passwd;
+pub mod ports;
 pub mod queue;
 pub mod run;
 pub mod send;
