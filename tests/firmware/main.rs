@@ -15,4 +15,5 @@ mod chips;
 mod emulated;
 mod micropython;
 mod outlive;
+mod rust;
 mod stm32;
