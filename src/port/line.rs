@@ -19,6 +19,7 @@ use super::report::{Report, configured_name};
 use super::watch::Watcher;
 use super::wire::{Settled, WireFeed};
 use crate::config;
+use crate::pulse::Pulse;
 use crate::reading::Stamp;
 use crate::status::PortState;
 
@@ -51,6 +52,7 @@ pub struct Line {
     path: String,
     baud: u32,
     report: Report,
+    pulse: Pulse,
     feed: Feed,
     watcher: Watcher,
     /// How long to wait before the next attempt, because the last opening came to nothing. As long
@@ -76,11 +78,13 @@ impl Line {
             config::Format::Wire => Feed::Wire(Box::new(WireFeed::new(named))),
             config::Format::Json => Feed::Json(Box::new(JsonFeed::new(named, config.device_key.as_deref()))),
         };
+        let pulse = handles.roll.enter(format!("port {path}"));
         let report = Report::new(&path, handles);
         Self {
             path,
             baud: config.baud,
             report,
+            pulse,
             feed,
             watcher: Watcher::default(),
             flapping: None,
@@ -123,6 +127,8 @@ impl Line {
         let mut denied_since = None;
         let mut told = None;
         loop {
+            // At least every five seconds.
+            self.pulse.beat();
             self.watcher.watch(Path::new(&self.path));
             let refusal = match open(&self.path, self.baud) {
                 Ok(port) => return port,
@@ -194,6 +200,7 @@ impl Line {
         let mut alarm = std::pin::pin!(sleep(FAR));
         self.feed.opened(self.report.now(), &self.report, &mut outbox);
         loop {
+            self.pulse.beat();
             let due = self.due(heard);
             if due < alarm.deadline() || alarm.is_elapsed() {
                 alarm.as_mut().reset(due);
@@ -223,6 +230,7 @@ impl Line {
                     Err(error) if is_passing(&error) => {}
                     Err(error) => return gone(error.to_string(), heard),
                 },
+                () = self.pulse.called() => {}
                 () = &mut alarm => {
                     self.heard_nothing_since(heard);
                     self.feed.tick(self.report.now(), &self.report, &mut outbox);
