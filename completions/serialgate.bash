@@ -40,6 +40,9 @@ _serialgate() {
             serialgate,run)
                 cmd="serialgate__subcmd__run"
                 ;;
+            serialgate,send)
+                cmd="serialgate__subcmd__send"
+                ;;
             serialgate,sim)
                 cmd="serialgate__subcmd__sim"
                 ;;
@@ -69,6 +72,9 @@ _serialgate() {
                 ;;
             serialgate__subcmd__help,run)
                 cmd="serialgate__subcmd__help__subcmd__run"
+                ;;
+            serialgate__subcmd__help,send)
+                cmd="serialgate__subcmd__help__subcmd__send"
                 ;;
             serialgate__subcmd__help,sim)
                 cmd="serialgate__subcmd__help__subcmd__sim"
@@ -200,7 +206,7 @@ _serialgate() {
 
     case "${cmd}" in
         serialgate)
-            opts="-h -V --help --version run demo sim init check clock status passwd queue help"
+            opts="-h -V --help --version run demo sim init check clock status send passwd queue help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -268,7 +274,7 @@ _serialgate() {
             return 0
             ;;
         serialgate__subcmd__help)
-            opts="run demo sim init check clock status passwd queue help"
+            opts="run demo sim init check clock status send passwd queue help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -534,6 +540,20 @@ _serialgate() {
             return 0
             ;;
         serialgate__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        serialgate__subcmd__help__subcmd__send)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1208,6 +1228,28 @@ _serialgate() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        serialgate__subcmd__send)
+            opts="-h --json --socket --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

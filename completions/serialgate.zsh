@@ -106,6 +106,18 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(send)
+_arguments "${_arguments_options[@]}" : \
+'(--config)--socket=[The daemon'\''s control socket, where it is not in one of the usual places]:PATH:_files' \
+'--config=[The daemon'\''s configuration file, which tells where its control socket is \[default\: /etc/serialgate/serialgate.yaml, if it can be read\]]:FILE:_files' \
+'--json[Print the result as JSON]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':device -- The device'\''s name, as in topics:_default' \
+':channel -- The channel to be set, or one of $interval, $reboot, $call:_default' \
+':value -- JSON, as in true, 21.5 or "text"; anything else is text as it stands:_default' \
+&& ret=0
+;;
 (passwd)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -407,6 +419,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(send)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (passwd)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -506,6 +522,7 @@ _serialgate_commands() {
 'check:Check the configuration and say what it means' \
 'clock:Wait until the clock was synchronised, then leave a file that says so' \
 'status:Show one screen of everything the daemon knows' \
+'send:Send a command down to a device, and print its result' \
 'passwd:Hash a password for a user of the local broker' \
 'queue:See and handle what waits\: stats, peek, export, import, pause, resume, purge, verify' \
 'help:Print this message or the help of the given subcommand(s)' \
@@ -537,6 +554,7 @@ _serialgate__subcmd__help_commands() {
 'check:Check the configuration and say what it means' \
 'clock:Wait until the clock was synchronised, then leave a file that says so' \
 'status:Show one screen of everything the daemon knows' \
+'send:Send a command down to a device, and print its result' \
 'passwd:Hash a password for a user of the local broker' \
 'queue:See and handle what waits\: stats, peek, export, import, pause, resume, purge, verify' \
 'help:Print this message or the help of the given subcommand(s)' \
@@ -650,6 +668,11 @@ _serialgate__subcmd__help__subcmd__queue__subcmd__verify_commands() {
 _serialgate__subcmd__help__subcmd__run_commands() {
     local commands; commands=()
     _describe -t commands 'serialgate help run commands' commands "$@"
+}
+(( $+functions[_serialgate__subcmd__help__subcmd__send_commands] )) ||
+_serialgate__subcmd__help__subcmd__send_commands() {
+    local commands; commands=()
+    _describe -t commands 'serialgate help send commands' commands "$@"
 }
 (( $+functions[_serialgate__subcmd__help__subcmd__sim_commands] )) ||
 _serialgate__subcmd__help__subcmd__sim_commands() {
@@ -853,6 +876,11 @@ _serialgate__subcmd__queue__subcmd__verify_commands() {
 _serialgate__subcmd__run_commands() {
     local commands; commands=()
     _describe -t commands 'serialgate run commands' commands "$@"
+}
+(( $+functions[_serialgate__subcmd__send_commands] )) ||
+_serialgate__subcmd__send_commands() {
+    local commands; commands=()
+    _describe -t commands 'serialgate send commands' commands "$@"
 }
 (( $+functions[_serialgate__subcmd__sim_commands] )) ||
 _serialgate__subcmd__sim_commands() {

@@ -25,6 +25,7 @@ mod buffers;
 mod client;
 mod connection;
 mod door;
+mod ear;
 mod end;
 mod filter;
 mod intake;
@@ -51,6 +52,7 @@ mod trie;
 pub use crate::config::Limits;
 pub use access::Access;
 pub use door::Listen;
+pub use ear::Heard;
 pub use intake::{Intake, NoIntake};
 pub use store::{News, Storage};
 
@@ -72,6 +74,7 @@ use crate::queue::{Full, Ticket};
 use crate::status;
 use buffers::Buffers;
 use door::{Doors, Hall, Visit};
+use ear::Ear;
 use keeper::{Keeper, Locked, lock};
 use login::{Login, Logins};
 use losses::Loss;
@@ -84,6 +87,7 @@ pub struct Broker(Arc<Inner>);
 
 struct Inner {
     intake: Box<dyn Intake>,
+    ear: Ear,
     logins: Logins,
     hall: Hall,
     /// The listeners that a reload wants.
@@ -121,6 +125,7 @@ impl Broker {
         ready.cancel();
         Self(Arc::new(Inner {
             intake: Box::new(intake),
+            ear: Ear::default(),
             logins: Logins::new(),
             hall: Hall::new(),
             listeners: watch::Sender::new(None),
@@ -150,6 +155,12 @@ impl Broker {
     pub fn reload_access(&self, access: Access) {
         self.0.logins.replace(access);
         self.lock().wake_all();
+    }
+
+    /// From now on `take` gets what clients and bridges publish on topics that match `filter`, after
+    /// the subscribers have got it. It must neither block nor wait.
+    pub fn hear(&self, filter: String, take: impl Fn(Heard) + Send + Sync + 'static) {
+        self.0.ear.open(filter, take);
     }
 
     /// A way in for our own publisher.
@@ -287,9 +298,20 @@ impl Broker {
         let ticket = self.offer(&publish)?;
         let once = id.map(|id| (id, ticket.is_some()));
         let origin = Origin::Client { session: place.session, once };
-        let Published { reached, kept } = self.lock().publish(publish, origin, now);
+        let Published { reached, kept } = self.route(publish, origin, now);
         let otherwise = if reached == 0 { Reason::NO_SUBSCRIBERS } else { Reason::SUCCESS };
         Ok(Verdict::when(ticket, kept, otherwise))
+    }
+
+    /// Gives a message to all who subscribed, and to our own ear.
+    fn route(&self, publish: Publish, origin: Origin, now: Instant) -> Published {
+        let heard = self.0.ear.pricks(&publish, origin);
+        let Published { mut reached, kept } = self.lock().publish(publish, origin, now);
+        if let Some(heard) = heard {
+            heard.tell();
+            reached += 1;
+        }
+        Published { reached, kept }
     }
 
     /// A client's message goes into the queue, if a bridge wants it.
@@ -302,12 +324,11 @@ impl Broker {
     fn publish_will(&self, will: Bequest, now: Instant) {
         let Bequest { client_id, session, message } = will;
         let taken = self.offer(&message);
-        let mut state = self.lock();
         if taken.is_err() {
-            state.count_lost(Loss::Will);
+            self.lock().count_lost(Loss::Will);
         }
-        state.publish(message, Origin::Client { session, once: None }, now);
-        state.will_published(&client_id);
+        self.route(message, Origin::Client { session, once: None }, now);
+        self.lock().will_published(&client_id);
     }
 
     /// The limits as of now: a reload changes them.
@@ -346,7 +367,7 @@ impl Local {
         if !self.broker.0.ready.is_cancelled() {
             return None;
         }
-        let Published { reached, kept } = self.broker.lock().publish(publish, self.origin, now());
+        let Published { reached, kept } = self.broker.route(publish, self.origin, now());
         Some(Passed { reached, kept })
     }
 

@@ -11,6 +11,7 @@ mod line;
 pub mod passwd;
 pub mod queue;
 pub mod run;
+pub mod send;
 pub mod sim;
 pub mod status;
 mod terminal;
@@ -34,7 +35,7 @@ pub enum Exit {
     /// All well.
     Ok = 0,
     /// It did its work, and the answer is no: something was lost (`demo`), the file is not wanted
-    /// (`init`).
+    /// (`init`), the device refuses (`send`).
     No = 1,
     /// The command line is wrong.
     Usage = 64,

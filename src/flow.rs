@@ -4,8 +4,13 @@
 //! port ──Bulletin──> publisher ──LocalPublish──> broker
 //!                └──────────────────────────────> bridge
 //! cloud ──────────────> bridge ──LocalPublish──> broker
+//! broker ──commands──> gateway ──Switchboard──> port
 //! ```
 //! Every channel has a bound, and none of them is on the durable path.
+
+mod switchboard;
+
+pub use switchboard::{Asked, Reply, Switchboard};
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

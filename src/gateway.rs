@@ -3,6 +3,7 @@
 //! Parts start downstream first, so that none has a neighbour that is not there yet, and stop
 //! upstream first, so that what is on its way still arrives.
 
+mod calls;
 mod dead_letters;
 mod life;
 mod operator;
@@ -28,6 +29,7 @@ use crate::reading::{Body, Event, EventKind};
 use crate::status::{self, BridgeState, Cell, Status};
 use crate::topic::Topics;
 
+use self::calls::Calls;
 pub use self::life::Life;
 pub use self::operator::{Operator, verified};
 use self::ports::Ports;
@@ -43,6 +45,7 @@ const UP_WITHIN: Duration = Duration::from_secs(15);
 pub struct Gateway {
     view: StatusView,
     topics: Topics,
+    calls: Calls,
     /// What it runs on: a reload changes a part of it.
     running: Config,
     ports: Ports,
@@ -173,6 +176,16 @@ impl Gateway {
         let port_status = status::Ports::default();
         let mut handles = port::Handles::new(queue.clone(), bulletin, port_status.clone());
         handles.roll = roll.clone();
+        let calls = Calls {
+            topics: topics.clone(),
+            switchboard: handles.switchboard.clone(),
+            queue: queue.clone(),
+            local: way_in(broker.local()),
+        };
+        broker.hear(topics.commands(), {
+            let calls = calls.clone();
+            move |heard| calls.hear(heard)
+        });
         let ports = Ports::start(&config.ports, handles);
 
         let view = StatusView {
@@ -184,7 +197,7 @@ impl Gateway {
             broker,
             roll,
         };
-        Ok(Self { view, topics, running, ports, bridges, local })
+        Ok(Self { view, topics, calls, running, ports, bridges, local })
     }
 
     /// The numbers of all parts, for whoever shows them.
@@ -202,7 +215,7 @@ impl Gateway {
     /// Who answers on the control socket.
     #[must_use]
     pub fn operator(&self) -> Operator {
-        Operator::new(self.view(), self.topics.clone())
+        Operator::new(self.view(), self.topics.clone(), self.calls.clone())
     }
 
     /// Takes over what a new configuration says of ports and of the local broker, without disturbing
@@ -228,7 +241,6 @@ impl Gateway {
 
     /// Waits until what can be up is up: listeners have their address or have found it taken, and clients
     /// are let in. A disk or a certificate that does not come is not waited for: the rest works without.
-    #[must_use]
     pub fn up(&self) -> impl Future<Output = ()> + use<> {
         let (broker, listeners) = (self.view.broker.clone(), self.running.broker.listen.len());
         async move {

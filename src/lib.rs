@@ -12,7 +12,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | pure | [`reading`], [`topic`], [`format`](mod@format), [`wire`], [`mqtt`], [`render`], [`backoff`], [`password`], [`watchdog`], and the deciding halves of parts (`queue::core`, `bridge::session`, `broker::routing`, …) |
+//! | pure | [`reading`], [`topic`], [`format`](mod@format), [`wire`], [`mqtt`], [`render`], [`call`], [`backoff`], [`password`], [`watchdog`], and the deciding halves of parts (`queue::core`, `bridge::session`, `broker::routing`, …) |
 //! | configuration | [`config`] |
 //! | services | [`clock`], [`flow`], [`status`], [`logging`], [`signal`], [`control`], [`notify`], [`pulse`], [`transport`] |
 //! | parts | [`port`], [`queue`], [`broker`], [`publisher`], [`bridge`] |
@@ -22,6 +22,7 @@
 pub mod backoff;
 pub mod bridge;
 pub mod broker;
+pub mod call;
 pub mod clock;
 pub mod command;
 pub mod config;

@@ -3,6 +3,7 @@
 //! ```text
 //!  board ══UART══> line ──bytes──> feed ──readings, gaps──> queue
 //!          <══════       <──bytes──   ──status, meta──────> bulletin
+//!                                    <──commands─────────── switchboard
 //! ```
 //! Each line has a task of its own ([`line`]): it opens the device, reads whatever is there, hands it
 //! to the feed of its format ([`wire`], [`json`]), and waits for the device to come back when it is
@@ -19,12 +20,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::flow::Bulletin;
+use crate::flow::{Bulletin, Switchboard};
 use crate::pulse::Roll;
 use crate::queue::Queue;
 use crate::status;
 
 pub mod boards;
+pub mod chatter;
 pub mod found;
 pub mod json;
 pub mod line;
@@ -53,6 +55,8 @@ pub struct Handles {
     pub status: status::Ports,
     /// Where each line, and each pattern, shows that it turns.
     pub roll: Roll,
+    /// Where commands to devices come from.
+    pub switchboard: Switchboard,
     boards: Boards,
 }
 
@@ -60,7 +64,8 @@ impl Handles {
     /// Handles for all ports of the daemon.
     #[must_use]
     pub fn new(queue: Queue, bulletin: Bulletin, status: status::Ports) -> Self {
-        Self { queue, bulletin, status, roll: Roll::default(), boards: Boards::default() }
+        let (switchboard, boards) = (Switchboard::default(), Boards::default());
+        Self { queue, bulletin, status, roll: Roll::default(), switchboard, boards }
     }
 }
 

@@ -83,12 +83,14 @@ impl Publisher {
     /// Tells every reading and event of `batch`, and of each device the newest state.
     fn tell_live(&self, batch: &mut Vec<Arc<Body>>) {
         let mut states = BTreeMap::new();
+        let now = self.clock.now().us;
         for body in batch.drain(..) {
             // A LAN client's message is none of our business: the broker itself has passed it on.
             if let Body::Message(_) = *body {
                 continue;
             }
-            let publish = render::publish(&body, |at| self.clock.wall(at), false, &self.topics);
+            let late = matches!(&*body, Body::Reading(reading) if reading.at.has_waited(now));
+            let publish = render::publish(&body, |at| self.clock.wall(at), late, &self.topics);
             if let Body::Reading(reading) = &*body {
                 // A live `data` payload and the `state` payload are the same bytes.
                 states.insert(Arc::clone(&reading.device), publish.payload.clone());
@@ -139,7 +141,7 @@ mod tests {
     use super::*;
     use crate::flow::Passed;
     use crate::pulse::Roll;
-    use crate::reading::{Event, EventKind, Message, MessageId, Properties, Reading, Value};
+    use crate::reading::{Event, EventKind, Message, MessageId, Properties, Reading, Stamp, Value};
 
     type Seen = Arc<Mutex<Vec<(String, String, bool)>>>;
 
@@ -221,6 +223,23 @@ mod tests {
                 states_wanted
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_reading_that_waited_on_its_board_is_late() {
+        let fixture = start();
+        let clock = Clock::default();
+        for (n, before_us) in [(0, 0), (1, Stamp::WAITED_US - 5_000_000), (2, Stamp::WAITED_US)] {
+            let Body::Reading(reading) = Arc::unwrap_or_clone(reading(n, &clock)) else { panic!() };
+            let at = reading.at.plus_us(-before_us);
+            fixture.live.send(Arc::new(Body::Reading(Reading { at, ..reading }))).await.unwrap();
+        }
+        drop(fixture.live);
+        fixture.task.await.unwrap();
+        let seen = fixture.seen.lock().unwrap();
+        let data: Vec<_> = seen.iter().filter(|(topic, ..)| topic.ends_with("/data")).collect();
+        let late: Vec<_> = data.iter().map(|(_, payload, _)| payload.contains(r#""late":true"#)).collect();
+        assert_eq!(late, [false, false, true], "{data:?}");
     }
 
     #[tokio::test]

@@ -131,7 +131,9 @@ impl Interest {
 
     fn wants_one(&self, consumer: &Consumer, body: &Body) -> bool {
         match (&consumer.forward, body) {
-            (Forward::Own, body) => !matches!(body, Body::Message(_)),
+            // Of messages, only results of commands are our own.
+            (Forward::Own, Body::Message(message)) => self.topics.is_result(&message.topic),
+            (Forward::Own, _) => true,
             (forward, Body::Reading(reading)) => forward.wants_own(&self.topics.data(&reading.device)),
             (forward, Body::Event(_)) => forward.wants_own(&self.topics.event()),
             (_, Body::Message(message)) => {
@@ -224,19 +226,28 @@ impl Queue {
         if !self.0.interest.wants_message(&publish.topic, &publish.properties) {
             return Ok(None);
         }
-        let body = Body::Message(Message {
+        let body = self.message(publish);
+        if publish.qos == Qos::AtMostOnce {
+            self.push(body);
+            return Ok(None);
+        }
+        self.push_ticketed(body).map(Some)
+    }
+
+    /// Takes what became of a command. Where there is no room it is dropped and counted. Never blocks.
+    pub fn push_result(&self, publish: &Publish) {
+        self.push(self.message(publish));
+    }
+
+    fn message(&self, publish: &Publish) -> Body {
+        Body::Message(Message {
             topic: publish.topic.clone(),
             payload: publish.payload.clone(),
             qos: publish.qos as u8,
             retain: publish.retain,
             properties: publish.properties.clone(),
             expiry: publish.expiry_s.map(|after_s| Expiry { since: self.clock().now(), after_s }),
-        });
-        if publish.qos == Qos::AtMostOnce {
-            self.push(body);
-            return Ok(None);
-        }
-        self.push_ticketed(body).map(Some)
+        })
     }
 
     /// Live copies of every reading and event from now on, for the local broker. Lossy: a reader

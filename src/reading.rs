@@ -82,6 +82,16 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// A reading that goes out so long after it was sampled has waited somewhere, in microseconds.
+    pub const WAITED_US: i64 = 10_000_000;
+
+    /// Whether what was sampled then and goes out at `now_us` of the present boot has waited. An earlier
+    /// boot is for others to judge: what is from there comes from disk.
+    #[must_use]
+    pub fn has_waited(self, now_us: i64) -> bool {
+        self.epoch == Epoch::ThisBoot && now_us.saturating_sub(self.us) >= Self::WAITED_US
+    }
+
     /// A moment of the present boot.
     #[must_use]
     pub fn this_boot(us: i64) -> Self {

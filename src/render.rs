@@ -11,23 +11,24 @@
 //! This is the hot path: everything is written straight into one buffer.
 
 mod meta;
+mod object;
 pub mod time;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt::Display;
-use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 
+use crate::call::Answer;
 use crate::clock::Wall;
 use crate::mqtt::packet::{Publish, Qos};
 use crate::reading::{Body, Event, EventKind, Loss, Message, MessageId, Reading, Stamp, Value, Whose};
 use crate::topic::Topics;
 
 pub use meta::{ChannelMeta, DeviceMeta};
+use object::Object;
+pub use object::line;
 
 /// Keys that a channel cannot have.
 pub const RESERVED: [&str; 5] = ["ts", "seq", "id", "late", "ts_quality"];
@@ -35,7 +36,7 @@ pub const RESERVED: [&str; 5] = ["ts", "seq", "id", "late", "ts_quality"];
 /// Name of the MQTT 5 user property that carries the message id.
 pub const ID_PROPERTY: &str = "id";
 
-/// The message for `body`, without a packet id; `late` says that it waited on disk. `wall` tells
+/// The message for `body`, without a packet id; `late` says that it waited. `wall` tells
 /// the wall time of the moment at which it was sampled or noticed. A LAN client's message is
 /// passed on untouched.
 #[must_use]
@@ -49,7 +50,7 @@ pub fn publish(body: &Body, wall: impl Fn(Stamp) -> Wall, late: bool, topics: &T
 }
 
 /// The message for several readings of `device`, without a packet id: a JSON array of what each would be
-/// alone. Each comes with whether it waited on disk. The ids stand in the objects, and in no property.
+/// alone. Each comes with whether it waited. The ids stand in the objects, and in no property.
 #[must_use]
 pub fn batch<'a>(
     device: &str,
@@ -181,6 +182,28 @@ fn lost(json: &mut Object, loss: &Loss, span: &[Wall]) {
     json.text("reason", loss.reason.as_str());
 }
 
+/// The payload of `result`: `at` is when it was known, `transaction` what the command had with it.
+#[must_use]
+pub fn result_json(answer: &Answer, transaction: Option<&Value>, at: Wall) -> Bytes {
+    let mut json = Object::begin(0);
+    json.text("ts", time::rfc3339(at.unix_us).as_str());
+    json.quality(at, false);
+    if let Some(transaction) = transaction {
+        json.value("transaction", transaction);
+    }
+    json.text("status", answer.status());
+    match answer {
+        Answer::Done(given) => json.given(given),
+        Answer::Declined { code, given } => {
+            json.number("code", (*code).into());
+            json.given(given);
+        }
+        Answer::Sent => {}
+        Answer::Failed(why) => json.text("error", &why.to_string()),
+    }
+    json.end()
+}
+
 /// Up to this many channels the search for clashing names compares each with each.
 const FEW_CHANNELS: usize = 24;
 
@@ -213,162 +236,6 @@ fn resolve<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
         keys.push(key);
     }
     keys
-}
-
-/// A JSON object in the making.
-struct Object(Vec<u8>);
-
-/// Room for the keys that every object has, and then for each channel; in bytes.
-const ROOM: (usize, usize) = (128, 24);
-
-impl Object {
-    fn begin(channels: usize) -> Self {
-        Self(Vec::with_capacity(ROOM.0 + ROOM.1 * channels))
-    }
-
-    fn end(mut self) -> Bytes {
-        self.0.push(b'}');
-        self.0.into()
-    }
-
-    /// `{` or `,`, then the key, which needs no escapes.
-    fn plain_key(&mut self, key: &str) {
-        self.0.extend_from_slice(if self.0.is_empty() { b"{\"" } else { b",\"" });
-        self.0.extend_from_slice(key.as_bytes());
-        self.0.extend_from_slice(b"\":");
-    }
-
-    fn text(&mut self, key: &str, text: &str) {
-        self.plain_key(key);
-        write_text(&mut self.0, text);
-    }
-
-    fn number(&mut self, key: &str, number: u64) {
-        self.plain_key(key);
-        self.0.extend_from_slice(Digits::of(number).as_bytes());
-    }
-
-    fn id(&mut self, id: &MessageId) {
-        self.plain_key("id");
-        self.0.push(b'"');
-        write_display(&mut self.0, id);
-        self.0.push(b'"');
-    }
-
-    fn quality(&mut self, wall: Wall, late: bool) {
-        if late {
-            self.plain_key("late");
-            self.0.extend_from_slice(b"true");
-        }
-        if wall.estimated {
-            self.text("ts_quality", "estimated");
-        }
-    }
-
-    fn value(&mut self, key: &str, value: &Value) {
-        self.0.push(b',');
-        write_text(&mut self.0, key);
-        self.0.push(b':');
-        let out = &mut self.0;
-        match value {
-            Value::Null => out.extend_from_slice(b"null"),
-            Value::Bool(true) => out.extend_from_slice(b"true"),
-            Value::Bool(false) => out.extend_from_slice(b"false"),
-            Value::Decimal { mantissa, exponent } => write_decimal(out, *mantissa, *exponent),
-            Value::F32(number) => write_json(out, number),
-            Value::F64(number) => write_json(out, number),
-            Value::Text(text) => write_text(out, text),
-            Value::Bytes(bytes) => write_hex(out, bytes),
-            Value::Json(json) => out.extend_from_slice(json.as_bytes()),
-        }
-    }
-}
-
-/// Text in quotes. Almost all text needs no escapes: only the rest takes the long way.
-fn write_text(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else {
-        write_json(out, text);
-    }
-}
-
-/// As JSON; numbers that JSON does not know become `null`. Writing to memory does not fail.
-fn write_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    let written = serde_json::to_writer(&mut *out, value);
-    debug_assert!(written.is_ok(), "numbers and text always serialise");
-}
-
-fn write_display(out: &mut Vec<u8>, value: &impl Display) {
-    let written = write!(out, "{value}");
-    debug_assert!(written.is_ok(), "writing to memory does not fail");
-}
-
-fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const HEX: [u8; 16] = *b"0123456789abcdef";
-    out.push(b'"');
-    for byte in bytes {
-        out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-    }
-    out.push(b'"');
-}
-
-/// `mantissa × 10^exponent`, exactly, without an exponent of its own.
-fn write_decimal(out: &mut Vec<u8>, mantissa: i64, exponent: i8) {
-    if mantissa < 0 {
-        out.push(b'-');
-    }
-    let digits = Digits::of(mantissa.unsigned_abs());
-    let digits = digits.as_bytes();
-    let places = usize::from(exponent.unsigned_abs());
-    if exponent >= 0 {
-        out.extend_from_slice(digits);
-        let zeros = if mantissa == 0 { 0 } else { places };
-        out.extend(std::iter::repeat_n(b'0', zeros));
-    } else if let Some((whole, fraction)) = digits
-        .len()
-        .checked_sub(places)
-        .filter(|whole| *whole > 0)
-        .and_then(|whole| digits.split_at_checked(whole))
-    {
-        out.extend_from_slice(whole);
-        out.push(b'.');
-        out.extend_from_slice(fraction);
-    } else {
-        out.extend_from_slice(b"0.");
-        out.extend(std::iter::repeat_n(b'0', places.saturating_sub(digits.len())));
-        out.extend_from_slice(digits);
-    }
-}
-
-/// The decimal digits of a number, without a heap.
-struct Digits {
-    buffer: [u8; Digits::MAX],
-    from: usize,
-}
-
-impl Digits {
-    /// Digits of `u64::MAX`.
-    const MAX: usize = 20;
-
-    fn of(mut number: u64) -> Self {
-        let (mut buffer, mut from) = ([b'0'; Self::MAX], Self::MAX);
-        for (place, digit) in buffer.iter_mut().enumerate().rev() {
-            *digit += u8::try_from(number % 10).unwrap_or_default();
-            from = place;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        Self { buffer, from }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.buffer.get(self.from..).unwrap_or_default()
-    }
 }
 
 #[cfg(test)]

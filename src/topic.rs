@@ -169,6 +169,35 @@ impl Topics {
         format!("{}/{device}/data", self.root)
     }
 
+    /// Where what became of commands to `device` is published.
+    #[must_use]
+    pub fn result(&self, device: &str) -> String {
+        format!("{}/{device}/result", self.root)
+    }
+
+    /// Whether `topic` is one of those.
+    #[must_use]
+    pub fn is_result(&self, topic: &str) -> bool {
+        self.device_in(topic, "/result").is_some()
+    }
+
+    /// The filter that all commands to devices match.
+    #[must_use]
+    pub fn commands(&self) -> String {
+        format!("{}/+/set", self.root)
+    }
+
+    /// The device that a command on `topic` is for.
+    #[must_use]
+    pub fn commanded<'t>(&self, topic: &'t str) -> Option<&'t str> {
+        self.device_in(topic, "/set")
+    }
+
+    fn device_in<'t>(&self, topic: &'t str, end: &str) -> Option<&'t str> {
+        let device = topic.strip_prefix(&*self.root)?.strip_prefix('/')?.strip_suffix(end)?;
+        (!device.contains('/')).then_some(device)
+    }
+
     /// Where events are published.
     #[must_use]
     pub fn event(&self) -> String {
@@ -181,6 +210,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn commands_and_results_are_those_of_one_device() {
+        let topics = Topics::new("b", "g");
+        for (topic, device) in [
+            ("b/g/shed/set", Some("shed")),
+            ("b/g/shed/x/set", None),
+            ("b/g/set", None),
+            ("b/g2/shed/set", None),
+            ("b/g/shed/sets", None),
+        ] {
+            assert_eq!(topics.commanded(topic), device, "{topic}");
+            assert_eq!(matches(&topics.commands(), topic), device.is_some(), "{topic}");
+        }
+        assert!(topics.is_result(&topics.result("shed")) && !topics.is_result("b/g/result"));
+    }
 
     #[test]
     fn filters_match_as_section_4_7_says() {

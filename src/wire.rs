@@ -14,6 +14,8 @@
 //! that an ACK ever says: a board forgets what is acknowledged. A NAK says `safe` too, because a
 //! board takes it as an ACK as well.
 //!
+//! Commands go the other way, as CALLs ([`calls`]).
+//!
 //! One board per line: with two of them on one line, each HELLO starts a new session.
 //! Source: wire-v1, "Rules".
 
@@ -25,7 +27,9 @@ use serialgate_wire::{Ack, Data, Frame, Kind, Message, flags};
 use crate::reading::{DeviceName, Stamp, Uid};
 
 mod action;
+pub mod calls;
 mod greet;
+mod items;
 pub mod schema;
 mod session;
 pub mod time;
@@ -37,6 +41,7 @@ mod model;
 mod tests;
 
 pub use self::action::{Accept, Accepted, Action, Description, Heard, Note};
+use self::calls::Calls;
 use self::schema::{Cache, Inquiry};
 pub use self::session::Known;
 use self::session::{Session, low8, low16};
@@ -60,6 +65,7 @@ pub struct Link {
     schemas: Cache,
     /// Number of the last DESCRIBE_REQ.
     asked: u16,
+    calls: Calls,
     actions: VecDeque<Action>,
 }
 
@@ -68,7 +74,7 @@ enum Phase {
     /// No HELLO since the port was opened, or it is closed. Nothing is acknowledged.
     Waiting {
         /// When to call the board; `None` while the port is closed.
-        call: Option<Call>,
+        call: Option<Appeal>,
         /// The session before: it goes on if the board is still the same.
         before: Option<Box<Session>>,
     },
@@ -78,7 +84,7 @@ enum Phase {
 
 /// The next HELLO_REQ.
 #[derive(Clone, Copy, Debug)]
-struct Call {
+struct Appeal {
     at_us: i64,
     wait_us: i64,
 }
@@ -101,6 +107,7 @@ impl Link {
             presence: Presence::Offline,
             schemas: Cache::default(),
             asked: 0,
+            calls: Calls::default(),
             actions: VecDeque::new(),
         }
     }
@@ -108,6 +115,15 @@ impl Link {
     /// What to do next.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// Who is there, as far as we know.
+    #[must_use]
+    pub fn device(&self) -> Option<&DeviceName> {
+        match &self.phase {
+            Phase::Up(session) => Some(&session.device),
+            Phase::Waiting { before, .. } => before.as_ref().map(|session| &session.device),
+        }
     }
 
     /// When to call [`Link::tick`], if nothing else happens: microseconds of the boot clock.
@@ -121,12 +137,12 @@ impl Link {
             Presence::Offline => None,
             Presence::Online { heard_us, .. } => Some(heard_us + OFFLINE_US),
         };
-        step.into_iter().chain(fade).min()
+        step.into_iter().chain(fade).chain(self.calls.wake_at_us()).min()
     }
 
     /// The port was opened.
     pub fn opened(&mut self, now: Stamp) {
-        self.wait(Some(Call { at_us: now.us, wait_us: CALL_US.0 }));
+        self.wait(Some(Appeal { at_us: now.us, wait_us: CALL_US.0 }));
         self.tick(now);
     }
 
@@ -134,6 +150,7 @@ impl Link {
     pub fn closed(&mut self) {
         self.wait(None);
         self.offline();
+        self.calls.closed(&mut self.actions);
     }
 
     /// Time went by.
@@ -152,6 +169,7 @@ impl Link {
             Phase::Waiting { .. } => {}
             Phase::Up(_) => self.inquire(now, None),
         }
+        self.turn_calls(now);
     }
 
     /// A frame came. `recall` is what the queue remembers of a boot of a board.
@@ -175,13 +193,20 @@ impl Link {
                 self.actions.push_back(Action::Log(text.into()));
                 Heard::Good
             }
-            // We make no calls yet, and what we do not know we ignore. The rest is for boards.
+            Ok(Message::Result(result)) => {
+                if let Phase::Up(session) = &self.phase {
+                    self.calls.result(&result, session.schema().map(|s| &**s), &mut self.actions);
+                }
+                Heard::Good
+            }
+            // What we do not know we ignore. The rest is for boards.
             Ok(_) => Heard::Good,
             Err(_) if frame.kind == Kind::DATA => self.data(frame.boot8, frame.seq, Err(Bad::of(frame)), now),
             Err(_) => Heard::Malformed,
         };
         if heard == Heard::Good {
             self.online(now);
+            self.turn_calls(now);
         }
         heard
     }
@@ -201,7 +226,7 @@ impl Link {
         self.actions.retain(|action| !matches!(action, Action::Accept(_) | Action::Remember { .. }));
         if let Phase::Up(session) = &mut self.phase {
             session.next = from;
-            self.wait(Some(Call { at_us: now.us + REFUSED_US, wait_us: CALL_US.0 }));
+            self.wait(Some(Appeal { at_us: now.us + REFUSED_US, wait_us: CALL_US.0 }));
         }
     }
 
@@ -321,7 +346,7 @@ impl Link {
         }
     }
 
-    fn wait(&mut self, call: Option<Call>) {
+    fn wait(&mut self, call: Option<Appeal>) {
         let nobody = Phase::Waiting { call: None, before: None };
         let before = match std::mem::replace(&mut self.phase, nobody) {
             Phase::Waiting { before, .. } => before,

@@ -111,6 +111,25 @@ fn a_right_configuration_is_told_on_standard_output() {
 }
 
 #[test]
+fn every_example_is_right() {
+    let mut examples: Vec<_> =
+        fs::read_dir("config/examples").unwrap().map(|entry| entry.unwrap().path()).collect();
+    examples.sort();
+    assert!(examples.len() >= 6, "{examples:?}");
+    for example in examples {
+        let output = serialgate(&["check", "--config", example.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        // Passwords and certificates are the reader's own; nothing else is to be warned of.
+        let said = text(&output.stderr);
+        let missing =
+            |line: &str| line.starts_with("warning: ") && line.contains(" cannot be read: No such file");
+        assert!(said.lines().all(missing), "{}: {said}", example.display());
+        let written = fs::read_to_string(&example).unwrap();
+        assert!(written.lines().nth(1).unwrap().starts_with("# For whom: "), "{}", example.display());
+    }
+}
+
+#[test]
 fn without_a_daemon_there_is_no_status() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control.sock");

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serialgate::config::Config;
 
@@ -144,6 +145,23 @@ prots: []
         text: "    username: me\n    order: oldest".into(),
     };
     assert_eq!(mistake(&right), None);
+}
+
+#[test]
+fn the_commands_of_the_installation_can_be_run_as_they_stand() {
+    let kinds = ["sh", "sh board"];
+    let shown: Vec<Block> = kinds.iter().flat_map(|kind| all_blocks(kind)).collect();
+    let shown: Vec<&Block> = shown.iter().filter(|block| block.place.starts_with("install.md")).collect();
+    assert!(shown.len() >= 10, "only {} blocks found", shown.len());
+    for block in shown {
+        let checked = Command::new("bash").args(["-n", "-c", &block.text]).output().unwrap();
+        assert!(checked.status.success(), "{}: {}", block.place, String::from_utf8_lossy(&checked.stderr));
+        for word in ["sudo ", "nano ", "systemctl edit"] {
+            assert!(!block.text.contains(word), "{}: `{word}` asks or is not there", block.place);
+        }
+        let asks = block.text.lines().any(|line| line.contains("apt-get ") && !line.contains("--yes"));
+        assert!(!asks, "{}: apt-get would ask", block.place);
+    }
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// A reading, and whether it waited on disk.
+/// A reading, and whether it waited.
 fn reading(row: &Taken) -> Option<(&Reading, bool)> {
     match &*row.body {
         Body::Reading(reading) => Some((reading, row.late)),

@@ -155,6 +155,7 @@ impl Broker {
 
     /// Writes what is left to the file and closes it. Blocks until that is done. Clients must have gone.
     pub fn close(&self) {
+        self.0.ear.close();
         let state = lock(&self.0.state);
         let mut keeper = lock(&self.0.storage);
         keeper.phase = Phase::Stopping;

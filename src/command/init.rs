@@ -266,6 +266,9 @@ impl Written {
                 width = 15 + option.len()
             ));
         }
+        if option.is_empty() {
+            text.push_str("\n\nWhere the service runs, it takes this over by: systemctl restart serialgate");
+        }
         text
     }
 }

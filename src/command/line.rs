@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{Exit, check, clock, demo, init, passwd, queue, run, sim, status};
+use super::{Exit, check, clock, demo, init, passwd, queue, run, send, sim, status};
 
 /// Serial sensors to MQTT, and no reading lost.
 ///
@@ -64,6 +64,11 @@ enum Command {
     /// Ports with what was read and what was damaged, the queue with what waits and what was dropped, bridges with
     /// their state and the time that a backlog will take, the local broker with its clients.
     Status(status::Args),
+    /// Send a command down to a device, and print its result
+    ///
+    /// Sets a channel of a board, or has it do something else that it knows, and waits for its answer. What is
+    /// published to the device's topic `set` does the same.
+    Send(send::Args),
     /// Hash a password for a user of the local broker
     Passwd(passwd::Args),
     /// See and handle what waits: stats, peek, export, import, pause, resume, purge, verify
@@ -84,6 +89,7 @@ impl Line {
             Command::Check(args) => Ok(check::run(&args)),
             Command::Clock(args) => clock::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Send(args) => send::run(&args),
             Command::Passwd(args) => passwd::run(&args),
             Command::Queue(args) => queue::run(&args),
         }

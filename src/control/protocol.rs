@@ -47,6 +47,13 @@ pub enum Request {
         /// Only say how many that would be.
         only_count: bool,
     },
+    /// A command to a device, answered by [`Response::Result`].
+    Call {
+        /// Whose.
+        device: String,
+        /// As it would stand in a message to `set`: see [`crate::call`].
+        payload: String,
+    },
     /// Check all chunks.
     Verify,
     /// The dead letters, one [`Response::DeadLetter`] each, the oldest first.
@@ -93,6 +100,8 @@ pub enum Response {
     Imported(Imported),
     /// So many entries were given up, or would be.
     Purged(u64),
+    /// What became of a command, as it would stand in `result`.
+    Result(Line),
     /// All chunks were checked.
     Verified(Verified),
     /// A dead letter.

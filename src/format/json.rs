@@ -41,6 +41,12 @@ impl Decoder {
         Self { device_key: device_key.map(Into::into), names: HashSet::new() }
     }
 
+    /// The key that names the device, if there is one.
+    #[must_use]
+    pub fn device_key(&self) -> Option<&str> {
+        self.device_key.as_deref()
+    }
+
     /// Reads one line.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::render;
 use crate::topic::Topics;
 
 use super::StatusView;
+use super::calls::Calls;
 
 /// Most entries that are shown at a time.
 const PEEK_MAX: usize = 1000;
@@ -28,14 +29,15 @@ const IMPORT_AGAIN: Duration = Duration::from_millis(50);
 pub struct Operator {
     view: StatusView,
     topics: Topics,
+    calls: Calls,
 }
 
 /// Why there is no answer, in words; or nobody is there to hear it.
 pub(super) type Refusal = String;
 
 impl Operator {
-    pub(super) fn new(view: StatusView, topics: Topics) -> Self {
-        Self { view, topics }
+    pub(super) fn new(view: StatusView, topics: Topics, calls: Calls) -> Self {
+        Self { view, topics, calls }
     }
 
     /// Answers `asked`.
@@ -53,6 +55,7 @@ impl Operator {
                 let purged = if only_count { self.count(&which).await } else { self.purge(which).await };
                 purged.map(Response::Purged)
             }
+            Request::Call { device, payload } => self.call(&device, &payload).await,
             Request::Verify => self.verify().await.map(Response::Verified),
             Request::DeadLetters(chosen) => self.dead_letters(&chosen, &answers).await,
             Request::RetryDeadLetters(chosen) => {
@@ -72,6 +75,12 @@ impl Operator {
 
     pub(super) fn topics(&self) -> &Topics {
         &self.topics
+    }
+
+    async fn call(&self, device: &str, payload: &str) -> Result<Response, Refusal> {
+        let result = self.calls.call(device, payload.as_bytes()).await;
+        let result = result.and_then(|result| serde_json::from_slice(&result).ok());
+        result.map(|result| Response::Result(Line(result))).ok_or_else(|| "the gateway is stopping".into())
     }
 
     fn bridge(&self, name: &str) -> Result<usize, Refusal> {

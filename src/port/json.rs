@@ -4,15 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::report::{Counts, DEVICES_MAX, Report};
+use crate::call::{self, Answer, Call, Failure};
+use crate::flow::Asked;
 use crate::format::json::Decoder;
 use crate::format::lines::Lines;
 use crate::format::{Decoded, Reason};
-use crate::reading::{Body, DeviceName, Reading, Stamp};
-use crate::render::{ChannelMeta, DeviceMeta};
+use crate::reading::{Body, DeviceName, Reading, Stamp, Value};
+use crate::render::{self, ChannelMeta, DeviceMeta};
 use crate::topic::slug;
 
 /// Longest piece of an unreadable line that is shown in the log, in bytes.
 const SHOWN_MAX: usize = 200;
+/// Most bytes that wait to be sent: the device takes them no faster than its line is.
+const OUTBOX_MAX: usize = 2 * call::PAYLOAD_MAX;
 /// Most channels of one device that its description lists.
 const CHANNELS_MAX: usize = 256;
 
@@ -72,6 +76,30 @@ impl JsonFeed {
             device.online = false;
             report.offline(&device.name);
         }
+    }
+
+    /// The device is to get these values, as a line like those that it sends. It does not answer.
+    pub fn call(&self, asked: Asked, outbox: &mut Vec<u8>) {
+        let Asked { device, call, reply } = asked;
+        let Call::Set(mut values) = call else {
+            let why = "a device that speaks JSON takes values of channels, and nothing else";
+            return reply.send(Failure::Invalid(why.into()).into());
+        };
+        if let Some((key, name)) = self.decoder.device_key().zip(self.key_of(&device)) {
+            values.insert(0, (key.into(), Value::Text(name.into())));
+        }
+        let line = render::line(&values);
+        if outbox.len() + line.len() > OUTBOX_MAX {
+            return reply.send(Failure::Busy.into());
+        }
+        outbox.extend_from_slice(&line);
+        reply.send(Answer::Sent);
+    }
+
+    /// What `device` calls itself.
+    fn key_of(&self, device: &str) -> Option<&str> {
+        let index = self.devices.iter().position(|known| *known.name == *device)?;
+        self.by_key.iter().find(|(_, known)| **known == index).map(|(key, _)| &**key)
     }
 
     /// Takes what was read at `now`.
@@ -148,7 +176,7 @@ impl JsonFeed {
         }
         report.trouble(reason.to_string());
         let shown = line.get(..SHOWN_MAX).unwrap_or(line);
-        report.device_log(&String::from_utf8_lossy(shown));
+        report.device_debug(&String::from_utf8_lossy(shown));
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_serial::SerialStream;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,9 @@ use super::open::{Refusal, holder, open};
 use super::report::{Report, configured_name};
 use super::watch::Watcher;
 use super::wire::{Settled, WireFeed};
+use crate::call::Failure;
 use crate::config;
+use crate::flow::Asked;
 use crate::pulse::Pulse;
 use crate::reading::Stamp;
 use crate::status::PortState;
@@ -43,6 +46,8 @@ const DENIED_GRACE: Duration = Duration::from_secs(3);
 const SILENT: Duration = Duration::from_secs(120);
 /// A device that was open for so long was really there, even if it said nothing.
 const STEADY: Duration = Duration::from_secs(2);
+/// Most commands on their way to a line. What a line has taken waits in its feed.
+const CALLS_MAX: usize = 16;
 /// Later than anything that is waited for.
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
@@ -53,6 +58,8 @@ pub struct Line {
     baud: u32,
     report: Report,
     pulse: Pulse,
+    /// Commands to the line's devices.
+    calls: mpsc::Receiver<Asked>,
     feed: Feed,
     watcher: Watcher,
     /// How long to wait before the next attempt, because the last opening came to nothing. As long
@@ -79,12 +86,14 @@ impl Line {
             config::Format::Json => Feed::Json(Box::new(JsonFeed::new(named, config.device_key.as_deref()))),
         };
         let pulse = handles.roll.enter(format!("port {path}"));
-        let report = Report::new(&path, handles);
+        let (sender, calls) = mpsc::channel(CALLS_MAX);
+        let report = Report::new(&path, handles, sender);
         Self {
             path,
             baud: config.baud,
             report,
             pulse,
+            calls,
             feed,
             watcher: Watcher::default(),
             flapping: None,
@@ -107,6 +116,10 @@ impl Line {
                 gone = self.serve(port) => Some(gone),
             };
             self.feed.closed(self.report.now(), &self.report);
+            while let Ok(Asked { device, reply, .. }) = self.calls.try_recv() {
+                let why = format!("device {device} went away before it was sent");
+                reply.send(Failure::Offline(why).into());
+            }
             let Some(Gone { why, lived }) = gone else { return };
             self.report.disconnected();
             self.enter(PortState::Absent, Some(why));
@@ -216,6 +229,9 @@ impl Line {
                 settled = self.feed.settled() => {
                     self.feed.settle(settled, self.report.now(), &self.report, &mut outbox);
                 }
+                Some(asked) = self.calls.recv() => {
+                    self.feed.call(asked, self.report.now(), &self.report, &mut outbox);
+                }
                 read = reader.read(&mut buffer) => match read {
                     Ok(0) => return gone("the device went away".into(), heard),
                     Ok(count) => {
@@ -304,6 +320,13 @@ impl Feed {
     fn settle(&mut self, settled: Settled, now: Stamp, report: &Report, outbox: &mut Vec<u8>) {
         if let Self::Wire(feed) = self {
             feed.settle(settled, now, report, outbox);
+        }
+    }
+
+    fn call(&mut self, asked: Asked, now: Stamp, report: &Report, outbox: &mut Vec<u8>) {
+        match self {
+            Self::Wire(feed) => feed.call(asked, now, report, outbox),
+            Self::Json(feed) => feed.call(asked, outbox),
         }
     }
 

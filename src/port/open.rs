@@ -73,7 +73,7 @@ pub fn holder(path: &str) -> String {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         fds.flatten()
             .filter_map(|fd| fs::metadata(fd.path()).ok())
-            .find(|held| held.file_type().is_char_device() && held.rdev() == device.rdev())
+            .find(|held| held.file_type().is_char_device() && is_same(held, &device))
     };
     let Ok(processes) = fs::read_dir("/proc") else { return "held by another program".into() };
     let pids = processes.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -86,6 +86,14 @@ pub fn holder(path: &str) -> String {
         }
         None => "held by a program of another user".into(),
     }
+}
+
+/// Whether two files are one device. A container numbers its pseudo-terminals for itself: those of two
+/// file systems are not the same.
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    const PSEUDO_TERMINALS: std::ops::RangeInclusive<u64> = 136..=143;
+    let is_pseudo = PSEUDO_TERMINALS.contains(&nix::sys::stat::major(a.rdev()));
+    a.rdev() == b.rdev() && (!is_pseudo || a.dev() == b.dev())
 }
 
 fn denied(path: &str, device: &Metadata) -> String {

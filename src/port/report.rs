@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::config;
+use crate::flow::Asked;
 use crate::queue::{Full, Queue, Ticket};
 use crate::reading::{Body, DeviceName, Event, EventKind, GapReason, Loss, Stamp, Whose};
 use crate::render::DeviceMeta;
@@ -20,6 +23,8 @@ pub struct Report {
     path: Arc<str>,
     handles: Handles,
     cell: Cell<LivePort>,
+    /// Where commands to the line's devices go.
+    calls: mpsc::Sender<Asked>,
 }
 
 /// What was counted since the last [`Report::count`].
@@ -45,11 +50,11 @@ impl Drop for Report {
 }
 
 impl Report {
-    /// The voice of the line at `path`.
+    /// The voice of the line at `path`, which takes commands from the other end of `calls`.
     #[must_use]
-    pub fn new(path: &str, handles: Handles) -> Self {
+    pub fn new(path: &str, handles: Handles, calls: mpsc::Sender<Asked>) -> Self {
         let cell = handles.status.add(path);
-        Self { path: path.into(), handles, cell }
+        Self { path: path.into(), handles, cell, calls }
     }
 
     /// The line's path.
@@ -138,12 +143,14 @@ impl Report {
         }
         drop(live);
         tracing::info!(port = &*self.path, device = &**device, "device online");
+        self.handles.switchboard.connect(device, &self.calls);
         self.handles.bulletin.post(Subject::Status(Arc::clone(device)), ONLINE);
     }
 
     /// `device` is not there.
     pub fn offline(&self, device: &DeviceName) {
         tracing::info!(port = &*self.path, device = &**device, "device offline");
+        self.handles.switchboard.disconnect(device, &self.calls);
         self.handles.bulletin.post(Subject::Status(Arc::clone(device)), OFFLINE);
     }
 
@@ -153,8 +160,21 @@ impl Report {
         self.handles.bulletin.post(Subject::Meta(Arc::clone(device)), meta.to_json());
     }
 
-    /// A line that the device wrote for people.
-    pub fn device_log(&self, text: &str) {
+    /// A line that a device wrote for people. The text stands in the message itself: the journal
+    /// shows nothing else unless it is asked to.
+    pub fn device_log(&self, device: Option<&DeviceName>, line: &str) {
+        let device = device.map(|device| &**device);
+        tracing::info!(target: "device", port = &*self.path, device, "board: {line}");
+    }
+
+    /// So many lines more were written than are shown.
+    pub fn device_log_more(&self, device: Option<&DeviceName>, more: u64) {
+        let device = device.map(|device| &**device);
+        tracing::info!(target: "device", port = &*self.path, device, "board: {more} more lines suppressed");
+    }
+
+    /// What came on the line and is shown to those who debug only.
+    pub fn device_debug(&self, text: &str) {
         tracing::debug!(target: "device", port = &*self.path, text, "device log");
     }
 

@@ -6,10 +6,13 @@
 use std::collections::VecDeque;
 use std::future::pending;
 
-use serialgate_wire::{Decoder, Frame, MAX_WIRE, Reject, Rejected};
+use serialgate_wire::{Call, Decoder, Frame, MAX_WIRE, Message, Reject, Rejected};
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::chatter::{self, Chatter};
 use super::report::{Counts, Report};
+use crate::call::Answer;
+use crate::flow::{Asked, Reply};
 use crate::queue::{Full, Ticket};
 use crate::reading::{Body, DeviceName, Stamp};
 use crate::render::{ChannelMeta, DeviceMeta};
@@ -18,6 +21,9 @@ use crate::wire::{Accept, Accepted, Action, Description, Heard, Known, Link};
 /// Most bytes that wait to be sent. Beyond that new frames are dropped: the device does not listen,
 /// and everything we say is said again when it matters.
 const OUTBOX_MAX: usize = 1024;
+
+/// Shorter text that has no line end is taken for noise, in bytes.
+const TEXT_MIN: usize = 4;
 
 /// Turns the bytes of one line into readings and answers.
 #[derive(Debug)]
@@ -31,6 +37,11 @@ pub struct WireFeed {
     step: Step,
     /// When the newest reading was sampled.
     newest: Option<Stamp>,
+    /// Who waits for the answers to commands, and their numbers, in order.
+    replies: VecDeque<(u64, Reply)>,
+    /// Number of the next command.
+    next_call: u64,
+    chatter: Chatter,
 }
 
 /// The fate of a reading.
@@ -65,7 +76,10 @@ impl WireFeed {
             tickets: VecDeque::new(),
             noted: None,
             newest: None,
+            replies: VecDeque::new(),
+            next_call: 0,
             step: Step::First,
+            chatter: Chatter::default(),
         }
     }
 
@@ -79,6 +93,8 @@ impl WireFeed {
 
     /// The port was closed.
     pub fn closed(&mut self, now: Stamp, report: &Report) {
+        // While the device is known.
+        self.tell_suppressed(i64::MAX, report);
         self.link.closed();
         self.act(now, report, &mut Vec::new());
     }
@@ -86,13 +102,32 @@ impl WireFeed {
     /// When [`WireFeed::tick`] is due, in microseconds of the boot clock.
     #[must_use]
     pub fn wake_at_us(&self) -> Option<i64> {
-        self.link.wake_at_us()
+        self.link.wake_at_us().into_iter().chain(self.chatter.wake_at_us()).min()
     }
 
     /// Time went by.
     pub fn tick(&mut self, now: Stamp, report: &Report, outbox: &mut Vec<u8>) {
         self.link.tick(now);
         self.act(now, report, outbox);
+        self.tell_suppressed(now.us, report);
+    }
+
+    /// The board is to do something.
+    pub fn call(&mut self, asked: Asked, now: Stamp, report: &Report, outbox: &mut Vec<u8>) {
+        let number = self.next_call;
+        self.next_call += 1;
+        self.replies.push_back((number, asked.reply));
+        self.link.call(number, asked.call, now);
+        self.act(now, report, outbox);
+    }
+
+    /// That became of command `number`.
+    fn answer(&mut self, number: u64, answer: Answer) {
+        if let Some(at) = self.replies.iter().position(|(known, _)| *known == number)
+            && let Some((_, reply)) = self.replies.remove(at)
+        {
+            reply.send(answer);
+        }
     }
 
     /// Takes what was read at `now`.
@@ -107,7 +142,7 @@ impl WireFeed {
                     self.frame(&frame, now, report, &mut counts);
                     self.act(now, report, outbox);
                 }
-                Some(Err(chunk)) => self.rejected(&chunk, report, &mut counts),
+                Some(Err(chunk)) => self.rejected(&chunk, now, report, &mut counts),
             }
         }
         self.decoder = decoder;
@@ -175,9 +210,16 @@ impl WireFeed {
     }
 
     /// A chunk that is no frame: text that the board printed, or damage.
-    fn rejected(&mut self, chunk: &Rejected<'_>, report: &Report, counts: &mut Counts) {
+    fn rejected(&mut self, chunk: &Rejected<'_>, now: Stamp, report: &Report, counts: &mut Counts) {
         if let Some(text) = printable(chunk.bytes) {
-            report.device_log(text);
+            // Noise, or a wrong baud rate, is readable by chance now and then: a few characters, or one
+            // that goes on for ever.
+            let by_chance = chunk.why == Reject::TooLong || text.len() < TEXT_MIN;
+            if by_chance && !chunk.bytes.contains(&b'\n') {
+                report.device_debug(text);
+            } else {
+                self.said(text, now, report);
+            }
             return;
         }
         let step = if chunk.why == Reject::TooLong { Step::Long } else { Step::Out };
@@ -193,14 +235,11 @@ impl WireFeed {
     fn act(&mut self, now: Stamp, report: &Report, outbox: &mut Vec<u8>) {
         while let Some(action) = self.link.next_action() {
             match action {
-                Action::Send(boot8, message) => {
-                    let mut buffer = [0; MAX_WIRE];
-                    if let Ok(frame) = message.encode(boot8, &mut buffer)
-                        && outbox.len() + frame.len() <= OUTBOX_MAX
-                    {
-                        outbox.extend_from_slice(frame);
-                    }
+                Action::Send(boot8, message) => send(boot8, message, outbox),
+                Action::Call { seq, command, arguments } => {
+                    send(0, Message::Call(Call { seq, command, args: &arguments }), outbox);
                 }
+                Action::Answer(number, answer) => self.answer(number, answer),
                 Action::Accept(accept) => self.accept(accept, now, report),
                 Action::Gap { device, from, to, lost } => {
                     let span = self.newest.map(|before| (before, now));
@@ -217,7 +256,7 @@ impl WireFeed {
                 Action::Describe(description) => {
                     report.describe(&description.device.clone(), meta(&description));
                 }
-                Action::Log(text) => report.device_log(&text),
+                Action::Log(text) => self.said(&text, now, report),
                 Action::Note(note) => {
                     tracing::warn!(port = report.path(), note = note.as_str(), "odd board");
                     report.trouble(note.as_str().into());
@@ -244,6 +283,24 @@ impl WireFeed {
         }
     }
 
+    /// The board said something for people.
+    fn said(&mut self, text: &str, now: Stamp, report: &Report) {
+        self.tell_suppressed(now.us, report);
+        for line in chatter::lines(text) {
+            if self.chatter.admits(now.us) {
+                report.device_log(self.link.device(), &line);
+            } else {
+                report.device_debug(&line);
+            }
+        }
+    }
+
+    fn tell_suppressed(&mut self, now_us: i64, report: &Report) {
+        if let Some(more) = self.chatter.ended(now_us) {
+            report.device_log_more(self.link.device(), more);
+        }
+    }
+
     fn tell_other_ports(&mut self, report: &Report) {
         let Some((uid, boot, safe)) = self.link.safe_mark() else { return };
         if self.noted != Some((boot, safe)) {
@@ -253,12 +310,23 @@ impl WireFeed {
     }
 }
 
+/// Has `message` sent, with that low byte of the boot number, as long as the device listens.
+fn send(boot8: u8, message: Message<'_>, outbox: &mut Vec<u8>) {
+    let mut buffer = [0; MAX_WIRE];
+    if let Ok(frame) = message.encode(boot8, &mut buffer)
+        && outbox.len() + frame.len() <= OUTBOX_MAX
+    {
+        outbox.extend_from_slice(frame);
+    }
+}
+
 fn meta(description: &Description) -> DeviceMeta {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let channels = description.schema.channels().iter().map(|channel| ChannelMeta {
         name: channel.name.to_string(),
         unit: some(&channel.unit),
         class: channel.class.map(Into::into),
+        writable: channel.writable,
     });
     DeviceMeta {
         firmware: some(&description.firmware),

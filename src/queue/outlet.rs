@@ -50,11 +50,13 @@ impl Outlet {
         if state.core.is_paused(self.index) {
             return Vec::new();
         }
-        let mut taken =
-            state.core.take(self.index, max, boottime_us(), |body| interest.wants_one(consumer, body));
+        let now = boottime_us();
+        let mut taken = state.core.take(self.index, max, now, |body| interest.wants_one(consumer, body));
         drop(state);
-        // What came out of another file is late even when it goes straight through.
-        taken.iter_mut().for_each(|entry| entry.late |= is_imported(&entry.body));
+        // What came out of another file, or waited on the board, is late even when it goes straight
+        // through.
+        let waited = |body: &Body| matches!(body, Body::Reading(reading) if reading.at.has_waited(now));
+        taken.iter_mut().for_each(|entry| entry.late |= is_imported(&entry.body) || waited(&entry.body));
         taken
     }
 

@@ -46,7 +46,7 @@ pub struct Taken {
     pub position: u64,
     /// What it is.
     pub body: Arc<Body>,
-    /// It waited on disk for its bridge.
+    /// It waited instead of being sent at once: on disk, in memory, or on its board.
     pub late: bool,
 }
 

@@ -37,6 +37,9 @@ pub struct ChannelMeta {
     /// What kind of quantity it is, in Home Assistant's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// Whether it can be set.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub writable: bool,
 }
 
 impl DeviceMeta {

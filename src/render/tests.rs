@@ -3,10 +3,12 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::*;
+use crate::call::{Failure, Given};
 use crate::reading::{Epoch, GapReason, Properties, Stamp, Uid};
 
 /// 2026-01-01T00:00:00.123Z
 const WALL: Wall = Wall { unix_us: 1_767_225_600_123_000, estimated: false };
+const TS: &str = "2026-01-01T00:00:00.123Z";
 const GUESSED: Wall = Wall { estimated: true, ..WALL };
 
 fn board_id() -> MessageId {
@@ -234,6 +236,7 @@ fn meta_leaves_out_what_is_unknown() {
         name: name.into(),
         unit: unit.map(Into::into),
         class: None,
+        writable: name == "seq",
     };
     let meta = DeviceMeta {
         firmware: Some("shed 1.2".into()),
@@ -243,7 +246,34 @@ fn meta_leaves_out_what_is_unknown() {
     };
     assert_eq!(
         text_of(&meta.to_json()),
-        r#"{"firmware":"shed 1.2","uid":"dead","port":"/dev/ttyUSB0","channels":[{"name":"temp","unit":"°C"},{"name":"seq_"}]}"#
+        r#"{"firmware":"shed 1.2","uid":"dead","port":"/dev/ttyUSB0","channels":[{"name":"temp","unit":"°C"},{"name":"seq_","writable":true}]}"#
+    );
+}
+
+#[test]
+fn a_result_says_what_became_of_a_command() {
+    let given = || Given::Values(vec![("relay".into(), Value::Bool(true)), ("n".into(), decimal(215, -1))]);
+    let answered = |code| Answer::Declined { code, given: Given::Answer(vec![decimal(43, 0), Value::Null]) };
+    let failed = |why: &str| Answer::Failed(Failure::Invalid(why.into()));
+    for (answer, rest) in [
+        (Answer::Done(given()), r#""status":"ok","values":{"relay":true,"n":21.5}"#),
+        (Answer::Done(Given::Answer(Vec::new())), r#""status":"ok""#),
+        (answered(1), r#""status":"unknown","code":1,"answer":[43,null]"#),
+        (answered(2), r#""status":"refused","code":2,"answer":[43,null]"#),
+        (answered(77), r#""status":"failed","code":77,"answer":[43,null]"#),
+        (Answer::Sent, r#""status":"sent""#),
+        (failed("no \"x\""), r#""status":"invalid","error":"no \"x\"""#),
+    ] {
+        let plain = text_of(&result_json(&answer, None, WALL)).to_owned();
+        assert_eq!(plain, format!(r#"{{"ts":"{TS}",{rest}}}"#));
+        let transaction = Value::Text("a\"1".into());
+        let with = text_of(&result_json(&answer, Some(&transaction), WALL)).to_owned();
+        assert_eq!(with, format!(r#"{{"ts":"{TS}","transaction":"a\"1",{rest}}}"#));
+    }
+    assert_eq!(line(&[]), b"{}\n");
+    assert_eq!(
+        line(&[("a\"".into(), decimal(1, 0)), ("b".into(), Value::Null)]),
+        b"{\"a\\\"\":1,\"b\":null}\n"
     );
 }
 

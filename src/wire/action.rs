@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serialgate_wire::Message;
 
 use super::schema::Schema;
+use crate::call::Answer;
 use crate::queue::Resume;
 use crate::reading::{DeviceName, Reading, Uid};
 
@@ -13,6 +14,17 @@ use crate::reading::{DeviceName, Reading, Uid};
 pub enum Action {
     /// Send this message, with that low byte of the boot number.
     Send(u8, Message<'static>),
+    /// Send a CALL.
+    Call {
+        /// Its number.
+        seq: u16,
+        /// What to do.
+        command: u8,
+        /// How.
+        arguments: Box<[u8]>,
+    },
+    /// That became of the command of this number: see [`Link::call`](super::Link::call).
+    Answer(u64, Answer),
     /// Give this to the queue. Answered by [`Link::refused`] at once, or later by [`Link::safe`] or
     /// [`Link::lost`], unless it is not to be acknowledged.
     Accept(Accept),

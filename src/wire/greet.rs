@@ -7,7 +7,6 @@ use serialgate_wire::{Describe, DescribeReq, Hello, Message};
 use super::action::{Action, Heard, Note};
 use super::schema::{Inquiry, Outcome};
 use super::session::{Known, Names, Session, Start};
-use super::time::BoardClock;
 use super::{Link, Phase};
 use crate::reading::{Stamp, Uid};
 
@@ -40,6 +39,7 @@ impl Link {
         });
         let mut session = same.unwrap_or_else(|| {
             self.actions.push_back(Action::Forget);
+            self.calls.rebooted(&mut self.actions);
             Box::new(Session::new(uid, hello, self.named.clone(), now))
         });
         if let Some((from, lost)) = start.gap {
@@ -50,7 +50,7 @@ impl Link {
         if heartbeat {
             session.clock.hello(hello.uptime_ms, now.us);
         } else {
-            session.clock = BoardClock::new(hello.uptime_ms, now.us);
+            session.clock.hello_again(hello.uptime_ms, now.us);
             if session.names.are_awaited() {
                 // Nobody answers a question from before.
                 session.schema_crc = None;

@@ -328,6 +328,7 @@ impl World {
                 }
                 Action::Remember { boot, resume, .. } => self.queue.set_mark(boot, resume),
                 Action::Forget => self.queue.tickets.clear(),
+                Action::Call { .. } | Action::Answer(..) => panic!("nobody called: {action:?}"),
                 Action::Online(_) | Action::Offline(_) | Action::Describe(_) | Action::Log(_) => {}
                 Action::Note(note) => assert_eq!(note, Note::Nameless, "on a line as bad as this"),
             }

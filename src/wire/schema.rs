@@ -31,6 +31,8 @@ pub struct Channel {
     pub unit: Arc<str>,
     /// `gauge`, `counter`, `state` or `event`; `None` where unknown.
     pub class: Option<&'static str>,
+    /// The `fmt` byte that its values mostly have; 0 where unknown.
+    pub fmt: u8,
     /// Whether it can be set.
     pub writable: bool,
 }
@@ -39,7 +41,13 @@ impl Schema {
     /// Channels `ch0`, `ch1`, … of which nothing is known.
     #[must_use]
     pub fn made_up(channels: u8) -> Self {
-        Self((0..channels).map(Channel::made_up).collect())
+        Self::of((0..channels).map(Channel::made_up).collect())
+    }
+
+    /// These channels.
+    #[must_use]
+    pub fn of(channels: Vec<Channel>) -> Self {
+        Self(channels)
     }
 
     /// The channels.
@@ -59,7 +67,7 @@ impl Schema {
 
 impl Channel {
     fn made_up(number: u8) -> Self {
-        Self { name: format!("ch{number}").into(), unit: "".into(), class: None, writable: false }
+        Self { name: format!("ch{number}").into(), unit: "".into(), class: None, fmt: 0, writable: false }
     }
 
     fn described(describe: &Describe<'_>) -> Self {
@@ -74,6 +82,7 @@ impl Channel {
                 Class::Event => Some("event"),
                 Class::Other(_) => None,
             },
+            fmt: describe.fmt,
             writable: describe.writable,
         }
     }
@@ -134,7 +143,7 @@ impl Inquiry {
     /// How it stands.
     pub fn outcome(&mut self, now_us: i64) -> Outcome {
         if self.found.len() >= usize::from(self.channels) {
-            Outcome::Complete(Schema(std::mem::take(&mut self.found)))
+            Outcome::Complete(Schema::of(std::mem::take(&mut self.found)))
         } else if now_us >= self.give_up_at_us {
             Outcome::GivenUp
         } else {

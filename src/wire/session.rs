@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serialgate_wire::{Data, Hello};
 
+use super::calls::Board;
 use super::schema::{Inquiry, Schema};
 use super::time::BoardClock;
 use super::{Action, Description, values};
@@ -66,6 +67,9 @@ pub(super) struct Session {
     pub(super) device: DeviceName,
     firmware: Box<str>,
     channels: u8,
+    /// Longest raw frame that it takes, in bytes.
+    rxmax: u8,
+    takes_calls: bool,
     /// Check sum of the channels' descriptions, once it was compared.
     pub(super) schema_crc: Option<u32>,
     pub(super) names: Names,
@@ -129,6 +133,8 @@ impl Session {
             boot: hello.boot,
             firmware: hello.firmware.into(),
             channels: hello.channels,
+            rxmax: hello.rxmax,
+            takes_calls: hello.takes_calls(),
             schema_crc: None,
             names: Names::Awaited(Inquiry::new(hello.channels, now.us)),
             clock: BoardClock::new(hello.uptime_ms, now.us),
@@ -149,6 +155,8 @@ impl Session {
         }
         self.dropped = hello.dropped;
         self.channels = hello.channels;
+        self.rxmax = hello.rxmax;
+        self.takes_calls = hello.takes_calls();
     }
 
     pub(super) fn known(&self) -> Known {
@@ -185,7 +193,7 @@ impl Session {
 
     /// The reading that is expected next, from its frame.
     pub(super) fn reading(&mut self, data: &Data<'_>, now: Stamp) -> Reading {
-        let schema = self.names.schema();
+        let schema = self.schema();
         let values = data.items.map(|item| {
             let name = schema.map_or_else(|| Schema::default().name(item.channel), |s| s.name(item.channel));
             (name, values::value(item.value))
@@ -208,8 +216,19 @@ impl Session {
             device: Arc::clone(&self.device),
             uid: self.uid.clone(),
             firmware: self.firmware.clone(),
-            schema: Arc::clone(self.names.schema()?),
+            schema: Arc::clone(self.schema()?),
         })
+    }
+
+    /// The channels, once their names are known or made up.
+    pub(super) fn schema(&self) -> Option<&Arc<Schema>> {
+        self.names.schema()
+    }
+
+    /// What it takes; `None` while its channels are not known.
+    pub(super) fn board(&self) -> Option<Board<'_>> {
+        let schema = self.schema()?;
+        Some(Board { schema, rxmax: self.rxmax, takes_calls: self.takes_calls })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rules of wire v1, "Host", one by one: what happens, and what the link does about it.
 
+mod calls;
+
 use proptest::prelude::*;
 use serialgate_wire::{
     CallResult, Class, Decoder, Describe, DescribeReq, Exponent, Hello, Int, ItemWriter, Items, MAX_WIRE,
@@ -461,4 +463,40 @@ proptest! {
             prop_assert!(rig.link.wake_at_us().is_none_or(|at| at > rig.us), "a due tick does its work");
         }
     }
+}
+
+/// A board whose readings outlive a reset was off for 3 s: what it measured before and after both come with
+/// their times.
+#[test]
+fn a_reset_that_the_readings_outlive_takes_no_time_from_them() {
+    let at = |actions: &[Action]| {
+        let at = actions.iter().find_map(|action| match action {
+            Action::Accept(Accept { what: Accepted::Reading(reading), .. }) => Some(reading.at.us),
+            _ => None,
+        });
+        at.unwrap()
+    };
+    let sampled = |rig: &mut Rig, seq, t_ms| {
+        let data = Data { seq, oldest: false, no_ack: false, t_ms, items: Items::default() };
+        at(&rig.hear(Message::Data(data)))
+    };
+    let hello = |uptime_ms, next| Message::Hello(Hello { uptime_ms, next, ..HELLO });
+    let mut rig = Rig::flowing(HELLO);
+    let began = rig.us - 10 * S;
+    rig.known = Some(Known { resume: Resume { next: 0, dropped: 0 }, safe: None });
+    // The port is closed, the board measures at 20 s and 30 s of its time, and is reset.
+    rig.link.closed();
+    rig.wait(23 * S);
+    rig.link.opened(rig.now());
+    rig.actions();
+    rig.hear(hello(30_000, 2));
+    assert_eq!(sampled(&mut rig, 0, 20_000), began + 20 * S);
+    assert_eq!(sampled(&mut rig, 1, 29_900), began + 29_900_000);
+    rig.wait(S);
+    assert_eq!(sampled(&mut rig, 2, 31_000), rig.us);
+    // And once more while we listen.
+    rig.wait(3 * S);
+    rig.hear(hello(31_010, 3));
+    rig.wait(S);
+    assert_eq!(sampled(&mut rig, 3, 32_010), rig.us);
 }

@@ -5,16 +5,34 @@
 //! board's the smallest is the true one. Readings that waited (in the board's memory, on the line)
 //! only ever show larger differences and do no harm. Since a board's clock may run slow, the
 //! smallest difference seen is let grow by [`DRIFT_PPM`] until a fresh frame cuts it down again.
+//!
+//! A board whose readings outlive a reset goes on with the uptime that it had: the time that it was off
+//! is missing in it. The first HELLO after that shows a larger difference than any drift can, and that
+//! holds from there on. What the board measured before keeps the difference of before:
+//!
+//! ```text
+//! ours    0 s ─────── 60 s ··off·· 63 s ─────── 80 s
+//! board   0 s ─────── 60 s         60 s ─────── 77 s
+//!         └─ ours = board + 0 ─┘   └ ours = board + 3 s
+//! ```
 
 /// How much faster or slower than ours a board's clock may run, in millionths: ceramic resonators
 /// are good to 0.5 %.
 const DRIFT_PPM: i64 = 5_000;
-/// A difference that is off by more than this many microseconds is no drift: the board's clock
-/// stood still in a sleep, or somebody sends nonsense.
+/// A difference that is smaller by more than this many microseconds is no delay: the board's clock has
+/// jumped, or somebody sends nonsense.
 const STEP_US: i64 = 2_000_000;
+/// A HELLO whose difference is larger by more than this many microseconds was not delayed: the board's
+/// clock stood still, in a reset or a sleep. Less than that is made up for as drift is. Where it was
+/// delayed after all, the next frame says so.
+const STOOD_STILL_US: i64 = 500_000;
+/// Most changes of the difference that are remembered, for readings of before.
+const EARLIER_MAX: usize = 8;
+/// After so much time, in microseconds, nobody knows how often a board's counter has wrapped.
+const HALF_WRAP_US: i64 = (1 << 31) * 1_000;
 
 /// Turns a board's uptimes into our boot clock's microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoardClock {
     /// The newest uptime seen, as sent.
     uptime_ms: u32,
@@ -24,6 +42,16 @@ pub struct BoardClock {
     offset_us: i64,
     /// When `offset_us` was learned.
     learned_us: i64,
+    /// What held before, oldest first.
+    earlier: Vec<Earlier>,
+}
+
+/// The difference that holds for what was sampled before a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Earlier {
+    /// The moment on the board's clock, wraps undone.
+    until_ms: i64,
+    offset_us: i64,
 }
 
 impl BoardClock {
@@ -32,13 +60,39 @@ impl BoardClock {
     pub fn new(uptime_ms: u32, now_us: i64) -> Self {
         let unwrapped_ms = i64::from(uptime_ms);
         let offset_us = now_us - unwrapped_ms * 1_000;
-        Self { uptime_ms, unwrapped_ms, offset_us, learned_us: now_us }
+        Self { uptime_ms, unwrapped_ms, offset_us, learned_us: now_us, earlier: Vec::new() }
     }
 
     /// The board says that its clock shows `uptime_ms` now. That is fresh by nature.
     pub fn hello(&mut self, uptime_ms: u32, now_us: i64) {
-        let difference = now_us - self.unwrap(uptime_ms) * 1_000;
-        if (difference - self.offset_us).abs() > STEP_US {
+        // We have listened all the time: what we did not see yet was sampled since.
+        let until_ms = self.unwrapped_ms + 1;
+        let shown_ms = self.unwrap(uptime_ms);
+        self.show(shown_ms, until_ms, now_us);
+    }
+
+    /// The same from a board that we have not heard for a while.
+    pub fn hello_again(&mut self, uptime_ms: u32, now_us: i64) {
+        if now_us - self.learned_us >= HALF_WRAP_US {
+            *self = Self::new(uptime_ms, now_us);
+            return;
+        }
+        // What it measured meanwhile comes yet, and most of it is from before: a board says HELLO as
+        // soon as it starts.
+        let shown_ms = self.unwrap(uptime_ms);
+        self.show(shown_ms, shown_ms, now_us);
+    }
+
+    /// The board's clock shows `shown_ms` now. If it stood still meanwhile, what was sampled before
+    /// `until_ms` keeps the difference of before.
+    fn show(&mut self, shown_ms: i64, until_ms: i64, now_us: i64) {
+        let difference = now_us - shown_ms * 1_000;
+        let step = difference - self.offset_us;
+        if step > self.drift_us(now_us) + STOOD_STILL_US {
+            if self.earlier.len() == EARLIER_MAX {
+                self.earlier.remove(0);
+            }
+            self.earlier.push(Earlier { until_ms, offset_us: self.offset_us });
             self.offset_us = difference;
             self.learned_us = now_us;
         } else {
@@ -49,19 +103,28 @@ impl BoardClock {
     /// Our time of a reading that was sampled at `t_ms` and came at `now_us`.
     #[must_use]
     pub fn sampled(&mut self, t_ms: u32, now_us: i64) -> i64 {
-        let unwrapped_us = self.unwrap(t_ms) * 1_000;
+        let unwrapped_ms = self.unwrap(t_ms);
+        let unwrapped_us = unwrapped_ms * 1_000;
+        if let Some(earlier) = self.earlier.iter().find(|earlier| unwrapped_ms < earlier.until_ms) {
+            return (unwrapped_us + earlier.offset_us).min(now_us);
+        }
         let difference = now_us - unwrapped_us;
-        // A reading from the future teaches nothing.
-        if difference > self.offset_us - STEP_US {
+        // A reading from the future teaches nothing, unless a HELLO was late.
+        let before = self.earlier.last().map_or(self.offset_us, |earlier| earlier.offset_us);
+        if difference > self.offset_us.min(before) - STEP_US {
             self.learn(difference, now_us);
         }
         (unwrapped_us + self.offset_us).min(now_us)
     }
 
     fn learn(&mut self, difference: i64, now_us: i64) {
-        let drift = (now_us - self.learned_us).max(0) * DRIFT_PPM / 1_000_000;
-        self.offset_us = difference.min(self.offset_us + drift);
+        self.offset_us = difference.min(self.offset_us + self.drift_us(now_us));
         self.learned_us = now_us;
+    }
+
+    /// How much the difference may have grown since it was learned.
+    fn drift_us(&self, now_us: i64) -> i64 {
+        (now_us - self.learned_us).max(0) * DRIFT_PPM / 1_000_000
     }
 
     /// `t_ms` with the wraps undone: it lies within 24.8 days of the newest uptime seen.
@@ -123,6 +186,60 @@ mod tests {
         let mut clock = BoardClock::new(0, 0);
         clock.hello(1_000, 60 * S);
         assert_eq!(clock.sampled(2_000, 61 * S), 61 * S);
+    }
+
+    /// The board was off for 3 s, and its clock stood still.
+    #[test]
+    fn after_a_reset_new_readings_are_right_and_old_ones_stay_so() {
+        let mut clock = BoardClock::new(0, 0);
+        assert_eq!(clock.sampled(60_000, 60 * S), 60 * S);
+        clock.hello(60_010, 63 * S);
+        assert_eq!(clock.sampled(60_020, 63 * S + 10_000), 63 * S + 10_000);
+        assert_eq!(clock.sampled(59_000, 63 * S + 20_000), 59 * S, "not safe before, and sent again");
+        assert_eq!(clock.sampled(77_010, 80 * S), 80 * S);
+    }
+
+    /// The board was off for 3 s while its port was closed, and has kept readings of before.
+    #[test]
+    fn readings_of_before_a_reset_that_nobody_heard_stay_right() {
+        let mut clock = BoardClock::new(0, 0);
+        assert_eq!(clock.sampled(10_000, 10 * S), 10 * S);
+        clock.hello_again(60_000, 63 * S);
+        for (t_ms, expected) in [(20_000, 20 * S), (59_999, 59_999_000), (61_000, 64 * S), (60_000, 63 * S)] {
+            assert_eq!(clock.sampled(t_ms, 64 * S), expected, "{t_ms}");
+        }
+    }
+
+    #[test]
+    fn many_resets_are_told_apart() {
+        let mut clock = BoardClock::new(0, 0);
+        for n in 1..100_u32 {
+            clock.hello_again(n * 1_000, i64::from(n) * 3 * S);
+        }
+        for back in 0..8 {
+            let t_ms = 98_500 - back * 1_000;
+            // Begun at three times the board's second, and half a second on.
+            let expected = i64::from(t_ms / 1_000) * 3 * S + 500_000;
+            assert_eq!(clock.sampled(t_ms, 300 * S), expected, "{back}");
+        }
+        assert_eq!(clock.earlier.len(), EARLIER_MAX);
+    }
+
+    #[test]
+    fn a_hello_that_was_delayed_is_put_right_by_the_next_frame() {
+        let mut clock = BoardClock::new(0, 0);
+        clock.hello(1_000, 4 * S);
+        assert_eq!(clock.sampled(4_000, 4 * S), 4 * S);
+        assert_eq!(clock.sampled(4_000, 5 * S), 4 * S + S * DRIFT_PPM / 1_000_000);
+    }
+
+    #[test]
+    fn a_clock_that_was_not_heard_for_a_month_begins_anew() {
+        const DAY_MS: u32 = 86_400_000;
+        let mut clock = BoardClock::new(0, 0);
+        let now = i64::from(DAY_MS) * 30 * 1_000;
+        clock.hello_again(DAY_MS * 30, now);
+        assert_eq!(clock.sampled(DAY_MS * 29, now), i64::from(DAY_MS) * 29 * 1_000);
     }
 
     #[test]

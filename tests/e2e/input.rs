@@ -2,6 +2,7 @@
 //! arrives.
 
 use serde_json::Value;
+use serialgate_wire::{Hello, MAX_WIRE, Message};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -210,6 +211,7 @@ fn garbage_before_a_wire_board_is_counted_and_forgotten() {
     board.wait_all_acknowledged();
     let produced = board.ids("produced");
     wait_for("all readings in the cloud", PATIENCE, || log.has(&produced));
+    assert_eq!(shown(&gateway).len(), 1, "noise is no text");
     assert_quiet(&mut gateway);
 }
 
@@ -232,13 +234,65 @@ fn text_between_frames_harms_no_frame() {
     assert!(cable.said() > 200, "{}", cable.said());
     let port = gateway.status().unwrap()["ports"][0].take();
     assert_eq!((&port["bad_check"], &port["bad_decode"]), (&0.into(), &0.into()), "{port}");
+    assert!(shown(&gateway).iter().all(|line| line.contains("sensor ok, 21 °C")), "{}", gateway.log());
     assert_quiet(&mut gateway);
+}
+
+#[test]
+fn what_a_board_says_for_people_is_shown_and_never_fills_the_log() {
+    let dir = TempDir::new().unwrap();
+    let cloud = Cloud::start(dir.path());
+    let mut line = Tty::plug(&dir.path().join("board"));
+    let ports = [port(dir.path(), "board", "format: wire")];
+    let mut gateway = Gateway::start(dir.path(), &ports, free_port(), cloud.port);
+    gateway.wait_port(0, "open");
+    let frame = |message: &Message<'_>| message.encode(5, &mut [0; MAX_WIRE]).unwrap().to_vec();
+
+    // Before anybody knows who it is.
+    line.write(b"\0starting\r\nsensor found\r\n\0");
+    let at = format!("port=\"{}\"", dir.path().join("board").display());
+    let shows = |text: &str, fields: &str| {
+        shown(&gateway).iter().any(|line| line.ends_with(&format!("board: {text} {at}{fields}")))
+    };
+    for text in ["starting", "sensor found"] {
+        wait_for(text, PATIENCE, || shows(text, ""));
+    }
+    line.write(&frame(&Message::Hello(Hello {
+        minor: 0,
+        caps: 0,
+        boot: 5,
+        uptime_ms: 1000,
+        oldest: 0,
+        next: 0,
+        dropped: 0,
+        rxmax: 64,
+        channels: 0,
+        schema_crc: 0,
+        uid: &[0xAB, 0xCD, 0xEF, 0x01],
+        firmware: "meter 1.0",
+    })));
+    let device = " device=\"meter-ef01\"";
+    line.write(&frame(&Message::Log("tank is full\n2026-01-01 ERROR forged")));
+    wait_for("the board's log", PATIENCE, || shows("tank is full", device));
+    assert!(shows("2026-01-01 ERROR forged", device), "{}", gateway.log());
+    // A loop that prints: twenty lines in ten seconds are shown, and then how many there were.
+    for n in 0..1000 {
+        line.write(format!("loop {n}\r\n\0").as_bytes());
+    }
+    wait_for("how many more there were", PATIENCE, || shows("984 more lines suppressed", device));
+    assert_eq!(shown(&gateway).len(), 21);
+    assert_quiet(&mut gateway);
+}
+
+/// What is shown of what a board says.
+fn shown(gateway: &Gateway) -> Vec<String> {
+    gateway.log().lines().filter(|line| line.contains("board: ")).map(Into::into).collect()
 }
 
 /// Bad input is no reason to restart, to fill the log or to take memory.
 fn assert_quiet(gateway: &mut Gateway) {
     gateway.assert_runs();
     let log = gateway.log();
-    assert!(log.lines().count() <= LOG_LINES, "{log}");
+    assert!(log.lines().count() - shown(gateway).len() <= LOG_LINES, "{log}");
     assert!(gateway.rss_kib() < RSS_KIB, "{} KiB", gateway.rss_kib());
 }

@@ -8,6 +8,7 @@
 mod support;
 
 mod broker;
+mod calls;
 mod damage;
 mod demo;
 mod disk;

@@ -13,14 +13,18 @@ use crate::support::{Cloud, Gateway, Log, PATIENCE, free_port, pause, port, wait
 /// How long the gateway is down. The boards measure once a second.
 const OUTAGE: Duration = Duration::from_secs(30);
 
-/// A gateway with these ports that writes down what boards print, a cloud behind it, and what arrives there.
+/// A gateway with these ports, a cloud behind it, and what arrives there.
 pub(crate) fn scene(dir: &Path, ports: &[&str]) -> (Cloud, Log, Gateway) {
+    scene_at(dir, ports, free_port())
+}
+
+/// The same, where the local broker listens at port `local`.
+pub(crate) fn scene_at(dir: &Path, ports: &[&str], local: u16) -> (Cloud, Log, Gateway) {
     let cloud = Cloud::start(dir);
     let log = Log::of(dir, cloud.port, "serialgate/#");
     let ports: Vec<String> = ports.iter().map(|name| port(dir, name, "format: wire")).collect();
-    let config = Gateway::config(dir, &ports, free_port(), cloud.port);
-    let gateway = Gateway::in_environment(dir, &config, &[("RUST_LOG", "info,device=debug".into())]);
-    (cloud, log, gateway)
+    let config = Gateway::config(dir, &ports, local, cloud.port);
+    (cloud, log, Gateway::configured(dir, &config))
 }
 
 /// The readings of a device so far: for each id what was counted.

@@ -10,5 +10,6 @@ mod support;
 
 mod arduino;
 mod board;
+mod calls;
 mod emulated;
 mod micropython;

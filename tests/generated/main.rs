@@ -3,9 +3,15 @@
 //! `make generate` makes them anew.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod agreement;
 mod completions;
+mod editor;
+mod keys;
+mod manual;
 mod pages;
 mod roff;
+mod schema;
+mod trials;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,17 +36,22 @@ fn keep(folder: &str, files: &Files) {
         for name in names(&folder).iter().filter(|name| !files.contains_key(*name)) {
             fs::remove_file(folder.join(name)).unwrap();
         }
-        for (name, text) in files {
-            fs::write(folder.join(name), text).unwrap();
-        }
+        files.iter().for_each(|(name, text)| fs::write(folder.join(name), text).unwrap());
     }
     let wanted: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(names(&folder), wanted, "{}: run `make generate`", folder.display());
     for (name, text) in files {
-        let path = folder.join(name);
-        let kept = fs::read_to_string(&path).unwrap();
-        assert!(kept == *text, "{} is not what its source gives; run `make generate`", path.display());
+        keep_one(&folder.join(name), text);
     }
+}
+
+/// Holds the file at `path` to `text`.
+fn keep_one(path: &Path, text: &str) {
+    if std::env::var_os(WRITE).is_some() {
+        fs::write(path, text).unwrap();
+    }
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == text, "{} is not what its source gives; run `make generate`", path.display());
 }
 
 /// What is in `folder`, sorted.

@@ -13,7 +13,7 @@ use clap_mangen::Man;
 use serialgate::command::Line;
 
 use super::roff::{Page, bold};
-use super::{Files, keep, root};
+use super::{Files, keep, manual, root};
 
 const FOLDER: &str = "docs/man";
 
@@ -206,6 +206,7 @@ fn the_man_pages_are_kept() {
     let mut files = Files::new();
     add(&program(), &mut files);
     assert!(files.contains_key("serialgate-queue-dead-letters-retry.1"));
+    files.insert(manual::NAME.to_owned(), manual::page());
     keep(FOLDER, &files);
 }
 

@@ -23,6 +23,11 @@ impl Page {
         self.line(&format!(".SH \"{}\"", escape(name)));
     }
 
+    /// A heading of the second level.
+    pub(crate) fn subsection(&mut self, name: &str) {
+        self.line(&format!(".SS \"{}\"", escape(name)));
+    }
+
     /// A paragraph.
     pub(crate) fn paragraph(&mut self, text: &str) {
         self.line(".PP");
@@ -33,6 +38,12 @@ impl Page {
     pub(crate) fn item(&mut self, term: &str, text: &str) {
         self.line(".TP");
         self.line(&format!("\\fB{}\\fR", escape(term)));
+        self.text(text);
+    }
+
+    /// A further paragraph of an item.
+    pub(crate) fn more(&mut self, text: &str) {
+        self.line(".IP");
         self.text(text);
     }
 

@@ -42,6 +42,7 @@ enum Layer {
 /// a part is named by its first segment alone.
 const LAYERS: &[(&str, Layer)] = &[
     ("backoff", Layer::Pure),
+    ("call", Layer::Pure),
     ("format", Layer::Pure),
     ("reading", Layer::Pure),
     ("render", Layer::Pure),
@@ -78,6 +79,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("queue::salvage::tally", Layer::Pure),
     ("queue::types", Layer::Pure),
     ("port", Layer::Part),
+    ("port::chatter", Layer::Pure),
     ("broker", Layer::Part),
     ("broker::access", Layer::Pure),
     ("broker::aliases", Layer::Pure),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serialgate::config;
-use serialgate::reading::{EventKind, GapReason, Whose};
+use serialgate::reading::{Body, EventKind, GapReason, Whose};
 use serialgate::status::PortState;
 use serialgate::topic::Subject;
 use serialgate_wire::{
@@ -76,10 +76,15 @@ impl Board {
     }
 
     async fn data(&mut self, seq: u16, oldest: bool) {
+        self.sampled(seq, oldest, 4_000).await;
+    }
+
+    /// The same with the board's time of it; HELLO says that it is 5 s there.
+    async fn sampled(&mut self, seq: u16, oldest: bool, t_ms: u32) {
         let mut room = [0; 16];
         let mut items = ItemWriter::new(&mut room);
         items.push(0, Value::decimal(Int::I32(seq.into()), Exponent::ZERO)).unwrap();
-        let data = Data { seq, oldest, no_ack: false, t_ms: 4_000, items: items.finish() };
+        let data = Data { seq, oldest, no_ack: false, t_ms, items: items.finish() };
         self.say(Message::Data(data)).await;
     }
 
@@ -172,6 +177,24 @@ async fn an_acknowledgement_by_the_cloud_needs_no_disk() {
     }
     assert_eq!(board.hear().await, ack(1));
     assert_eq!(rig.queue.status().commits, 0);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_reading_that_waited_on_its_board_goes_out_as_late() {
+    let mut rig = Rig::committing_within(Duration::from_secs(60));
+    let outlet = rig.queue.outlet(0);
+    let mut board = Board::new(rig.start_plugged(wire()).await);
+    board.greet().await;
+    // Sampled a minute ago, by a clock that has wrapped since, and just now.
+    board.sampled(0, true, 5_000_u32.wrapping_sub(60_000)).await;
+    board.sampled(1, false, 4_900).await;
+    rig.next_reading().await;
+    rig.next_reading().await;
+    let mut taken = outlet.take(100);
+    taken.retain(|taken| matches!(*taken.body, Body::Reading(_)));
+    let late: Vec<bool> = taken.iter().map(|taken| taken.late).collect();
+    assert_eq!(late, [true, false]);
     rig.stop().await;
 }
 

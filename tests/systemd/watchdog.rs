@@ -69,8 +69,14 @@ impl Scene {
     fn hold(&self, thread: &str, call: &str) -> Process {
         let tasks = format!("/proc/{}/task", self.gateway.pid());
         let named = |task: &Path| fs::read_to_string(task.join("comm")).unwrap_or_default().trim() == thread;
-        let mut tasks = fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
-        let task = tasks.find(|task| named(task)).unwrap_or_else(|| panic!("no thread {thread}"));
+        // A thread gives itself its name when it first runs.
+        let mut found = None;
+        wait_for("the thread", PATIENCE, || {
+            let mut tasks = fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path());
+            found = tasks.find(|task| named(task));
+            found.is_some()
+        });
+        let task = found.unwrap();
         let mut strace = Command::new("strace");
         strace.arg("-p").arg(task.file_name().unwrap()).args(["-qq", "-o", "/dev/null", "-e"]);
         strace.arg(format!("trace={call}")).arg("-e").arg(format!("inject={call}:delay_enter=3600s"));

@@ -297,6 +297,15 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> Hello<'a> {
+    /// Bit of `caps`: it takes CALLs.
+    const TAKES_CALLS: u8 = 0x02;
+
+    /// Whether it takes CALLs.
+    #[must_use]
+    pub const fn takes_calls(&self) -> bool {
+        self.caps & Self::TAKES_CALLS != 0
+    }
+
     fn read(reader: &mut Reader<'a>) -> Result<Self, PayloadError> {
         Ok(Self {
             minor: reader.u8()?,

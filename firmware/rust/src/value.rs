@@ -33,7 +33,9 @@ impl Exponent {
         self.0
     }
 
-    fn from_nibble(fmt: u8) -> Self {
+    /// The power in the low nibble of a `fmt` byte.
+    #[must_use]
+    pub const fn of_fmt(fmt: u8) -> Self {
         Self((fmt << 4).cast_signed() >> 4)
     }
 
@@ -184,7 +186,7 @@ impl<'a> Value<'a> {
             (types::BYTES, 0) => return Ok(Self::Bytes(reader.field()?)),
             _ => return Err(PayloadError::Format(fmt)),
         };
-        Ok(Self::Decimal { mantissa: int, exponent: Exponent::from_nibble(fmt) })
+        Ok(Self::Decimal { mantissa: int, exponent: Exponent::of_fmt(fmt) })
     }
 
     fn write(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
@@ -337,7 +339,7 @@ mod tests {
     fn every_nibble_is_an_exponent() {
         for exponent in -8..=7 {
             let exponent = Exponent::new(exponent).unwrap();
-            assert_eq!(Exponent::from_nibble(exponent.to_nibble()), exponent);
+            assert_eq!(Exponent::of_fmt(exponent.to_nibble()), exponent);
         }
         assert_eq!((Exponent::new(-9), Exponent::new(8)), (None, None));
     }

@@ -163,6 +163,16 @@ fn options_answer_for_every_cloud() {
 }
 
 #[test]
+fn the_configuration_of_the_service_is_taken_over_by_the_service() {
+    let site = Site::new();
+    let mut args = site.args(&["--yes"]);
+    assert!(!Written { missing: Vec::new() }.next(&args).contains("systemctl"));
+    args.output = config::DEFAULT_PATH.into();
+    let said = Written { missing: Vec::new() }.next(&args);
+    assert!(said.ends_with("systemctl restart serialgate"), "{said}");
+}
+
+#[test]
 fn a_broker_in_the_house_may_have_its_own_authority() {
     let site = Site::new();
     let ran =

@@ -50,8 +50,9 @@ pub(super) enum Login {
 }
 
 const HEAD: &str = "\
+# yaml-language-server: $schema=/usr/share/serialgate/serialgate.schema.json
 # Serialgate, first written by `serialgate init`. `serialgate check` finds mistakes and says what to write.
-# Keys that do not stand here have good defaults; config/serialgate.yaml of the project shows all of them.
+# Keys that do not stand here have good defaults; `man serialgate.yaml` has all of them.
 ";
 
 /// The text of the file.
@@ -453,8 +454,9 @@ mod tests {
         answers.gateway = "greenhouse".into();
         answers.others = vec!["/dev/serial0".into()];
         assert_snapshot!(yaml(&answers), @r##"
+        # yaml-language-server: $schema=/usr/share/serialgate/serialgate.schema.json
         # Serialgate, first written by `serialgate init`. `serialgate check` finds mistakes and says what to write.
-        # Keys that do not stand here have good defaults; config/serialgate.yaml of the project shows all of them.
+        # Keys that do not stand here have good defaults; `man serialgate.yaml` has all of them.
 
         # The name of this gateway in topics: serialgate/greenhouse/DEVICE/data
         gateway: greenhouse
