@@ -8,10 +8,10 @@ PROGRAM = target/release/serialgate
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test generate firmware bench interop build run fmt lint
+.PHONY: help setup demo test generate firmware bench interop build deb deb-arm64 run fmt lint
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## Build, then show the whole story with no hardware: an outage, a backlog, a ledger
 	$(PROGRAM) demo
@@ -20,16 +20,26 @@ build: ## Build the program: target/release/serialgate
 	scripts/setup build
 	$(CARGO) build --release --locked
 
+deb: ## Make the Debian package for this machine: dist/serialgate_VERSION_ARCH.deb
+	scripts/setup deb
+	scripts/deb
+
+deb-arm64: ## The same for 64-bit ARM (Raspberry Pi 3 and later), with Debian's Rust (as root)
+	scripts/setup deb-arm64
+	scripts/deb arm64
+
 run: build ## Build and run the gateway with CONFIG=FILE (default: serialgate.yaml)
 	$(PROGRAM) run --config $(CONFIG)
 
 setup: ## Install what the tests need (apt; as root or through sudo)
 	scripts/setup test
 	scripts/setup firmware
+	scripts/setup package
 
 test: ## Install what is needed, then check format, lints and all tests
 	scripts/setup test
 	scripts/setup firmware
+	scripts/setup package
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) --no-print-directory --silent -C firmware/core test

@@ -34,6 +34,9 @@ _serialgate() {
             serialgate,passwd)
                 cmd="serialgate__subcmd__passwd"
                 ;;
+            serialgate,ports)
+                cmd="serialgate__subcmd__ports"
+                ;;
             serialgate,queue)
                 cmd="serialgate__subcmd__queue"
                 ;;
@@ -66,6 +69,9 @@ _serialgate() {
                 ;;
             serialgate__subcmd__help,passwd)
                 cmd="serialgate__subcmd__help__subcmd__passwd"
+                ;;
+            serialgate__subcmd__help,ports)
+                cmd="serialgate__subcmd__help__subcmd__ports"
                 ;;
             serialgate__subcmd__help,queue)
                 cmd="serialgate__subcmd__help__subcmd__queue"
@@ -206,7 +212,7 @@ _serialgate() {
 
     case "${cmd}" in
         serialgate)
-            opts="-h -V --help --version run demo sim init check clock status send passwd queue help"
+            opts="-h -V --help --version run demo sim init ports check clock status send passwd queue help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -274,7 +280,7 @@ _serialgate() {
             return 0
             ;;
         serialgate__subcmd__help)
-            opts="run demo sim init check clock status send passwd queue help"
+            opts="run demo sim init ports check clock status send passwd queue help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -358,6 +364,20 @@ _serialgate() {
             return 0
             ;;
         serialgate__subcmd__help__subcmd__passwd)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        serialgate__subcmd__help__subcmd__ports)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -656,6 +676,24 @@ _serialgate() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        serialgate__subcmd__ports)
+            opts="-h --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

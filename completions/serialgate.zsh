@@ -82,6 +82,14 @@ json\:"One JSON object a line"))' \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(ports)
+_arguments "${_arguments_options[@]}" : \
+'--config=[The configuration that says which ports are in use \[default\: /etc/serialgate/serialgate.yaml, if it can be read\]]:FILE:_files' \
+'--json[Print JSON]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (check)
 _arguments "${_arguments_options[@]}" : \
 '--config=[The configuration file]:FILE:_files' \
@@ -407,6 +415,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(ports)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (check)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -519,6 +531,7 @@ _serialgate_commands() {
 'demo:Show the whole story with no hardware\: boards, an outage, a backlog, a ledger' \
 'sim:Simulate boards on pseudo-terminals' \
 'init:Write a first configuration by asking a few questions' \
+'ports:List the serial ports, and who holds them' \
 'check:Check the configuration and say what it means' \
 'clock:Wait until the clock was synchronised, then leave a file that says so' \
 'status:Show one screen of everything the daemon knows' \
@@ -551,6 +564,7 @@ _serialgate__subcmd__help_commands() {
 'demo:Show the whole story with no hardware\: boards, an outage, a backlog, a ledger' \
 'sim:Simulate boards on pseudo-terminals' \
 'init:Write a first configuration by asking a few questions' \
+'ports:List the serial ports, and who holds them' \
 'check:Check the configuration and say what it means' \
 'clock:Wait until the clock was synchronised, then leave a file that says so' \
 'status:Show one screen of everything the daemon knows' \
@@ -590,6 +604,11 @@ _serialgate__subcmd__help__subcmd__init_commands() {
 _serialgate__subcmd__help__subcmd__passwd_commands() {
     local commands; commands=()
     _describe -t commands 'serialgate help passwd commands' commands "$@"
+}
+(( $+functions[_serialgate__subcmd__help__subcmd__ports_commands] )) ||
+_serialgate__subcmd__help__subcmd__ports_commands() {
+    local commands; commands=()
+    _describe -t commands 'serialgate help ports commands' commands "$@"
 }
 (( $+functions[_serialgate__subcmd__help__subcmd__queue_commands] )) ||
 _serialgate__subcmd__help__subcmd__queue_commands() {
@@ -693,6 +712,11 @@ _serialgate__subcmd__init_commands() {
 _serialgate__subcmd__passwd_commands() {
     local commands; commands=()
     _describe -t commands 'serialgate passwd commands' commands "$@"
+}
+(( $+functions[_serialgate__subcmd__ports_commands] )) ||
+_serialgate__subcmd__ports_commands() {
+    local commands; commands=()
+    _describe -t commands 'serialgate ports commands' commands "$@"
 }
 (( $+functions[_serialgate__subcmd__queue_commands] )) ||
 _serialgate__subcmd__queue_commands() {

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod init;
 mod line;
 pub mod passwd;
+pub mod ports;
 pub mod queue;
 pub mod run;
 pub mod send;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::config::{self, Config, ConfigError};
-use crate::control::{self, Response};
+use crate::control::{self, Request, Response};
 
 pub use line::Line;
 
@@ -89,6 +90,26 @@ impl DaemonArg {
             Some(socket) => Ok(socket.clone()),
             None => Ok(control::find(&self.load()?)),
         }
+    }
+
+    /// Asks it. What goes wrong is told on standard error, and gives the exit code.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Response, Exit> {
+        let socket = self.socket().map_err(|error| {
+            complain(error);
+            Exit::Config
+        })?;
+        let answer = control::ask(&socket, request).await.map_err(|error| error.to_string());
+        let answer = answer.and_then(|answer| match answer {
+            Response::Error(error) => Err(error),
+            answer => Ok(answer),
+        });
+        answer.map_err(|error| {
+            complain(format_args!("serialgate: {error}"));
+            Exit::Unavailable
+        })
     }
 
     /// The configuration. One that is not named need not be there, be readable or be right: the daemon

@@ -32,6 +32,7 @@ pub mod json;
 pub mod line;
 pub mod open;
 pub mod report;
+pub mod usb;
 pub mod watch;
 pub mod wire;
 

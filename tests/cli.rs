@@ -101,6 +101,8 @@ fn a_wrong_configuration_is_listed_on_standard_error() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with(&format!("{file}:1:10: gateway: ")), "{lines:?}");
     assert!(lines[1].starts_with(&format!("{file}:2:1: ")), "{lines:?}");
+    let output = serialgate(&["ports", "--config", file]);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(78), ""));
 }
 
 #[test]

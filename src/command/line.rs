@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{Exit, check, clock, demo, init, passwd, queue, run, send, sim, status};
+use super::{Exit, check, clock, demo, init, passwd, ports, queue, run, send, sim, status};
 
 /// Serial sensors to MQTT, and no reading lost.
 ///
@@ -50,6 +50,11 @@ enum Command {
     /// Looks at what is plugged in, asks for the gateway's name and where the readings go, shows the file and writes
     /// it. A password goes into a file of its own, which only its owner may read.
     Init(init::Args),
+    /// List the serial ports, and who holds them
+    ///
+    /// Each with the name to write into the configuration, what is plugged in there, whether the configuration has it,
+    /// which program holds it, and what keeps this user from opening it.
+    Ports(ports::Args),
     /// Check the configuration and say what it means
     ///
     /// Lists every mistake with its place and what to write instead. Of a file that is right it says in words what the
@@ -86,6 +91,7 @@ impl Line {
             Command::Demo(args) => demo::run(&args),
             Command::Sim(args) => sim::run(&args),
             Command::Init(args) => Ok(init::run(&args)),
+            Command::Ports(args) => ports::run(&args),
             Command::Check(args) => Ok(check::run(&args)),
             Command::Clock(args) => clock::run(&args),
             Command::Status(args) => status::run(&args),

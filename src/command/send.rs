@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{DaemonArg, Exit, complain, say};
-use crate::control::{self, Line, Request, Response};
+use crate::control::{Line, Request, Response};
 
 /// `send` on the command line.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,36 +48,24 @@ struct Outcome {
 /// # Errors
 /// Where no runtime can be started.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let socket = match args.daemon.socket() {
-        Ok(socket) => socket,
-        Err(error) => {
-            complain(error);
-            return Ok(Exit::Config);
-        }
-    };
     let value = serde_json::from_str(&args.value).unwrap_or_else(|_| Value::from(args.value.as_str()));
     let payload = json!({ args.channel.as_str(): value }).to_string();
     let request = Request::Call { device: args.device.clone(), payload };
-    match super::runtime()?.block_on(control::ask(&socket, request)) {
-        Ok(Response::Result(Line(result))) => {
-            if args.json {
-                say(result.get());
-            }
-            let outcome: Outcome = serde_json::from_str(result.get())?;
-            if !args.json {
-                tell(&args.device, &outcome);
-            }
-            Ok(exit(&outcome.status))
-        }
+    let result = match super::runtime()?.block_on(args.daemon.ask(request)) {
+        Ok(Response::Result(Line(result))) => result,
         Ok(other) => {
             complain(format_args!("serialgate: {}", super::refusal(other)));
-            Ok(Exit::Unavailable)
+            return Ok(Exit::Unavailable);
         }
-        Err(error) => {
-            complain(format_args!("serialgate: {error}"));
-            Ok(Exit::Unavailable)
-        }
+        Err(exit) => return Ok(exit),
+    };
+    let outcome: Outcome = serde_json::from_str(result.get())?;
+    if args.json {
+        say(result.get());
+    } else {
+        tell(&args.device, &outcome);
     }
+    Ok(exit(&outcome.status))
 }
 
 fn tell(device: &str, outcome: &Outcome) {

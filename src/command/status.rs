@@ -3,7 +3,7 @@
 pub(crate) mod screen;
 
 use super::{DaemonArg, Exit, complain, say};
-use crate::control::{self, Request, Response};
+use crate::control::{Request, Response};
 use crate::status::Status;
 
 /// `status` on the command line.
@@ -23,23 +23,13 @@ pub struct Args {
 /// # Errors
 /// Where no runtime can be started.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let socket = match args.daemon.socket() {
-        Ok(socket) => socket,
-        Err(error) => {
-            complain(error);
-            return Ok(Exit::Config);
-        }
-    };
-    let status = match super::runtime()?.block_on(control::ask(&socket, Request::Status)) {
+    let status = match super::runtime()?.block_on(args.daemon.ask(Request::Status)) {
         Ok(Response::Status(status)) => status,
         Ok(other) => {
             complain(format_args!("serialgate: {}", super::refusal(other)));
             return Ok(Exit::Unavailable);
         }
-        Err(error) => {
-            complain(format_args!("serialgate: {error}"));
-            return Ok(Exit::Unavailable);
-        }
+        Err(exit) => return Ok(exit),
     };
     print(&status, args.json)?;
     Ok(Exit::Ok)

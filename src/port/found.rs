@@ -20,6 +20,17 @@ pub struct Found {
     pub path: String,
     /// The device behind the name: `ttyUSB0`.
     pub device: String,
+    /// All names that it has besides, as full paths: under `by-id` first, then under `by-path`.
+    pub names: Vec<String>,
+}
+
+impl Found {
+    /// Whether `pattern`, the path of a port in the configuration, leads here.
+    #[must_use]
+    pub fn is_meant_by(&self, pattern: &str) -> bool {
+        let mut paths = glob::glob(pattern).into_iter().flatten().flatten();
+        paths.any(|path| device(&path).as_deref() == Some(self.device.as_str()))
+    }
 }
 
 /// What a line is.
@@ -37,11 +48,11 @@ pub enum Kind {
 #[must_use]
 pub fn lines(dev: &Path) -> Vec<Found> {
     // The first name that a device gets is the one it keeps here.
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for folder in ["serial/by-id", "serial/by-path"] {
         for link in entries(&dev.join(folder)) {
             if let (Some(device), Some(path)) = (device(&link), link.to_str()) {
-                names.entry(device).or_insert_with(|| path.to_owned());
+                names.entry(device).or_default().push(path.to_owned());
             }
         }
     }
@@ -51,12 +62,13 @@ pub fn lines(dev: &Path) -> Vec<Found> {
             continue;
         };
         if name.starts_with("ttyUSB") || name.starts_with("ttyACM") {
-            let path = names.get(name).map_or(full, String::as_str).to_owned();
-            found.push(Found { kind: Kind::Usb, path, device: name.to_owned() });
+            let names = names.remove(name).unwrap_or_default();
+            let path = names.first().map_or(full, String::as_str).to_owned();
+            found.push(Found { kind: Kind::Usb, path, device: name.to_owned(), names });
         } else if name == "serial0"
             && let Some(device) = device(&path)
         {
-            found.push(Found { kind: Kind::Pins, path: full.to_owned(), device });
+            found.push(Found { kind: Kind::Pins, path: full.to_owned(), device, names: Vec::new() });
         }
     }
     found.sort();

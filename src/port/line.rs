@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Handles;
 use super::json::JsonFeed;
-use super::open::{Refusal, holder, open};
+use super::open::{Refusal, held_by, open};
 use super::report::{Report, configured_name};
 use super::watch::Watcher;
 use super::wire::{Settled, WireFeed};
@@ -174,7 +174,7 @@ impl Line {
     fn refused(&mut self, refusal: &Refusal) {
         match refusal {
             Refusal::Absent(why) => self.enter(PortState::Absent, Some(why.clone())),
-            Refusal::Busy => self.enter(PortState::Busy, Some(holder(&self.path))),
+            Refusal::Busy => self.enter(PortState::Busy, Some(held_by(&self.path))),
             Refusal::Denied(why) => self.enter(PortState::Denied, Some(why.clone())),
         }
     }

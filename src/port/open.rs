@@ -1,12 +1,13 @@
 //! Opening a serial device, and saying why it cannot be opened.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::fs::{self, Metadata};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
+use serde::Serialize;
 use tokio_serial::{ErrorKind, SerialStream};
 
 /// The file's mode lets us, but something else does not: systemd's list of devices, made when the service
@@ -20,7 +21,7 @@ const DEVICE_POLICY: &str = "its mode would let us, but the service's sandbox do
 pub enum Refusal {
     /// There is none.
     Absent(String),
-    /// Somebody else has it: see [`holder`].
+    /// Somebody else has it: see [`held_by`].
     Busy,
     /// We may not open it.
     Denied(String),
@@ -64,28 +65,53 @@ fn keep_lines_up(port: &SerialStream) {
     }
 }
 
+/// A program that has a device open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// Its process.
+    pub pid: u32,
+    /// What it is called.
+    pub name: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "held by {} (pid {})", self.name, self.pid)
+    }
+}
+
 /// Who holds the device at `path`, as far as /proc lets us see. Reads all of /proc: not to be asked
 /// often.
 #[must_use]
-pub fn holder(path: &str) -> String {
-    let Ok(device) = fs::metadata(path) else { return "held by another program".into() };
-    let holds = |pid: &str| {
-        let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-        fds.flatten()
-            .filter_map(|fd| fs::metadata(fd.path()).ok())
-            .find(|held| held.file_type().is_char_device() && is_same(held, &device))
+pub fn holder(path: &str) -> Option<Holder> {
+    let device = fs::metadata(path).ok()?;
+    let is_it = |held: &Metadata| held.file_type().is_char_device() && is_same(held, &device);
+    let holds = |pid: u32| {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        fds.filter_map(|fd| fs::metadata(fd.path()).ok()).any(|held| is_it(&held))
     };
-    let Ok(processes) = fs::read_dir("/proc") else { return "held by another program".into() };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut pids = pids.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
-    match pids.find(|pid| holds(pid).is_some()) {
-        Some(pid) if pid == std::process::id().to_string() => "held by another port of this gateway".into(),
-        Some(pid) => {
-            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            format!("held by {} (pid {pid})", name.trim())
-        }
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pid = pids.find(|pid| holds(*pid))?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(Holder { pid, name: name.trim().to_owned() })
+}
+
+/// The same in words, of a device that somebody holds for sure.
+#[must_use]
+pub fn held_by(path: &str) -> String {
+    match holder(path) {
+        Some(holder) if holder.pid == std::process::id() => "held by another port of this gateway".into(),
+        Some(holder) => holder.to_string(),
         None => "held by a program of another user".into(),
     }
+}
+
+/// Why this user may not open the device at `path`, and what to do about it; `None` where it may.
+#[must_use]
+pub fn trouble(path: &str) -> Option<String> {
+    let may = access(path, AccessFlags::R_OK | AccessFlags::W_OK).is_ok();
+    if may { None } else { fs::metadata(path).ok().map(|device| denial(&device)) }
 }
 
 /// Whether two files are one device. A container numbers its pseudo-terminals for itself: those of two

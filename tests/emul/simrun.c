@@ -9,6 +9,8 @@
  *   adc CHANNEL MILLIVOLTS     what is at an analog input; 2500 at first
  *   pin PORT BIT LEVEL         what is at a digital input: pin D 2 0
  *   reset                      the button: RAM stays as it is
+ *   autoreset                  from now on the board is reset when its port is opened, as DTR does it,
+ *                              and its bootloader takes 1.6 s
  *   power                      off and on again: RAM holds noise
  *   unplug, plug               the serial line alone; the board goes on
  *
@@ -54,6 +56,7 @@ enum {
     /* Start bit, eight data bits, stop bit at 115200 baud. */
     CYCLES_PER_BYTE = 1389,
     SUPPLY_MV = 5000,
+    BOOTLOADER_MS = 1600,
     EEPROM_SIZE = 1024
 };
 
@@ -61,6 +64,8 @@ static avr_t *avr;
 static const char *link_path;
 static int master = -1; /* -1: unplugged */
 static bool is_open;    /* somebody has opened the port */
+static bool autoreset;  /* which resets the board */
+static int held_ms;     /* the bootloader's time that is left */
 static bool takes;      /* the UART has room for a byte */
 
 static void fail(const char *what) {
@@ -149,6 +154,8 @@ static void command(const char *line) {
         set_input(AVR_IOCTL_IOPORT_GETIRQ(port), index, value);
     } else if (sscanf(line, "%15s", word) == 1 && strcmp(word, "reset") == 0) {
         reset();
+    } else if (strcmp(word, "autoreset") == 0) {
+        autoreset = true;
     } else if (strcmp(word, "power") == 0) {
         power();
     } else if (strcmp(word, "unplug") == 0) {
@@ -255,7 +262,20 @@ static void look_whether_open(void) {
     if (master >= 0) {
         struct pollfd port = {master, 0, 0};
         poll(&port, 1, 0);
+        const bool was_open = is_open;
         is_open = (port.revents & POLLHUP) == 0;
+        if (autoreset && is_open && !was_open) {
+            reset();
+            held_ms = BOOTLOADER_MS;
+        }
+    }
+}
+
+/* One millisecond of the bootloader, which takes what comes. */
+static void hold(void) {
+    uint8_t nothing[256];
+    held_ms--;
+    while (master >= 0 && read(master, nothing, sizeof nothing) > 0) {
     }
 }
 
@@ -278,9 +298,12 @@ int main(int count, char **arguments) {
     plug();
     const uint64_t began = now_ns();
     bool runs = true;
+    uint64_t ran_ms = 0;
     for (uint64_t ms = 1; commands(); ms++) {
         look_whether_open();
-        if (!run(ms * CYCLES_PER_MS)) {
+        if (held_ms > 0) {
+            hold();
+        } else if (!run(++ran_ms * CYCLES_PER_MS)) {
             runs = false;
             fputs("simrun: the chip has stopped\n", stderr);
             break;

@@ -1,8 +1,9 @@
-//! An emulated Arduino Uno.
+//! Emulated boards: an Arduino Uno, an STM32F405.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 /// Firmware that counts: `n` rises by one with each reading, `volts` is what is at A0.
@@ -12,13 +13,15 @@ pub(crate) enum Firmware {
     Arduino,
     /// The same sketch with its readings in RAM that a reset leaves alone. `n` begins at 0 again.
     Kept,
+    /// The same with its readings in EEPROM.
+    Eeprom,
     /// `firmware/boards/avr-uno`: the C core, and nothing else.
     Bare,
 }
 
 /// A board that ends with its test.
 pub(crate) struct Board {
-    child: Child,
+    child: Ended,
     stdin: ChildStdin,
 }
 
@@ -29,17 +32,18 @@ impl Board {
         let image = match firmware {
             Firmware::Arduino => "emul/bench.elf",
             Firmware::Kept => "emul/kept.elf",
+            Firmware::Eeprom => "emul/eeprom.elf",
             Firmware::Bare => "boards/avr-uno.elf",
         };
-        let mut child = Command::new(built.join("emul/simrun"))
+        let child = Command::new(built.join("emul/simrun"))
             .arg(built.join(image))
             .arg(dir.join(name))
             .arg(dir.join(format!("{name}.eeprom")))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take().unwrap();
+            .spawn();
+        let mut child = Ended(child.unwrap());
+        let stdin = child.0.stdin.take().unwrap();
         Self { child, stdin }
     }
 
@@ -47,12 +51,55 @@ impl Board {
     pub(crate) fn command(&mut self, line: &str) {
         writeln!(self.stdin, "{line}").unwrap();
     }
+
+    /// Takes its power away. What is in its EEPROM stays in its file.
+    pub(crate) fn power_off(self) {
+        let Self { mut child, stdin } = self;
+        drop(stdin);
+        assert!(child.0.wait().unwrap().success());
+    }
 }
 
-impl Drop for Board {
+/// `firmware/boards/stm32f405` in QEMU. It ends with its test.
+pub(crate) struct Stm32 {
+    _child: Ended,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Stm32 {
+    /// A board that is plugged in as `dir/name`.
+    pub(crate) fn start(dir: &Path, name: &str) -> Self {
+        let mut qemu = Command::new("qemu-system-arm");
+        qemu.args([
+            "-M",
+            "netduinoplus2",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "pty",
+            "-kernel",
+        ]);
+        qemu.arg(built().join("boards/stm32f405-qemu.elf")).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = Ended(qemu.spawn().unwrap_or_else(|error| panic!("{qemu:?}: {error}")));
+        let mut stdout = BufReader::new(child.0.stdout.take().unwrap());
+        let mut said = String::new();
+        stdout.read_line(&mut said).unwrap();
+        // char device redirected to /dev/pts/5 (label serial0)
+        let device = said.split(' ').find(|word| word.starts_with("/dev/"));
+        symlink(device.unwrap_or_else(|| panic!("no device: {said:?}")), dir.join(name)).unwrap();
+        Self { _child: child, _stdout: stdout }
+    }
+}
+
+/// A child that is killed when nobody needs it any more.
+struct Ended(Child);
+
+impl Drop for Ended {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn scene_at(dir: &Path, ports: &[&str], local: u16) -> (Cloud, Log, G
 }
 
 /// The readings of a device so far: for each id what was counted.
-fn counts(log: &Log, device: &str) -> BTreeMap<(String, u64), u64> {
+pub(crate) fn counts(log: &Log, device: &str) -> BTreeMap<(String, u64), u64> {
     let mut counts = BTreeMap::new();
     for reading in log.readings().into_iter().filter(|reading| reading.device == device) {
         let boot = reading.id.split('/').next().unwrap().to_owned();
@@ -133,32 +133,6 @@ fn a_board_that_is_unplugged_or_reset_is_heard_again() {
     for ((_, seq), n) in counts(&log, &device) {
         assert_eq!(seq, n);
     }
-}
-
-#[test]
-fn readings_outlive_a_reset_where_the_sketch_keeps_them() {
-    let dir = TempDir::new().unwrap();
-    let mut board = Board::start(dir.path(), "uno", Firmware::Kept);
-    let (_cloud, log, mut gateway) = scene(dir.path(), &["uno"]);
-    wait_for("readings", PATIENCE, || log.count() >= 3);
-    let device = log.readings()[0].device.clone();
-    gateway.kill();
-    // Readings of before each of two resets, and of after them, and nobody listens.
-    for _ in 0..2 {
-        pause(Duration::from_secs(5));
-        board.command("reset");
-    }
-    pause(Duration::from_secs(3));
-    gateway.resume();
-    // The sketch counts from 0 in each of its lives.
-    let lives = || counts(&log, &device).values().filter(|n| **n == 0).count();
-    wait_for("readings from before the first reset and after the second", PATIENCE, || lives() == 3);
-    let counts = counts(&log, &device);
-    let boots: BTreeSet<_> = counts.keys().map(|(boot, _)| boot).collect();
-    assert_eq!(boots.len(), 1, "the gateway sees one boot: {boots:?}");
-    let seqs: Vec<u64> = counts.keys().map(|(_, seq)| *seq).collect();
-    assert_eq!(seqs, (0..).take(seqs.len()).collect::<Vec<u64>>(), "none is missing");
-    assert_eq!(log.events("gap"), [] as [Value; 0]);
 }
 
 #[test]

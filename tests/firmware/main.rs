@@ -1,6 +1,6 @@
 //! The firmware of the boards against the whole gateway: the machine code of an Arduino Uno in an emulator
-//! at the real one's pace, a pseudo-terminal, the real binary. And what the library for Arduino is made
-//! of. Needs what `scripts/setup firmware` installs.
+//! at the real one's pace, or of an STM32F405 in QEMU, a pseudo-terminal, the real binary. And what the
+//! library for Arduino is made of. Needs what `scripts/setup firmware` installs.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 
@@ -13,3 +13,5 @@ mod board;
 mod calls;
 mod emulated;
 mod micropython;
+mod outlive;
+mod stm32;

@@ -11,5 +11,6 @@
 
 mod hotplug;
 mod json;
+mod listed;
 mod support;
 mod wire;

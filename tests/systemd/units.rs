@@ -93,12 +93,12 @@ fn tmpfiles_makes_a_place_for_secrets() {
     let root = tempfile::tempdir().unwrap();
     let etc = root.path().join("etc");
     fs::create_dir(&etc).unwrap();
-    fs::write(etc.join("passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+    fs::write(etc.join("passwd"), "root:x:0:0::/root:/bin/sh\nserialgate:x:997:997::/:/bin/false\n").unwrap();
     fs::write(etc.join("group"), "root:x:0:\nserialgate:x:997:\n").unwrap();
     let mut command = Command::new("systemd-tmpfiles");
     command.arg("--create").arg("--root").arg(root.path());
     done(command.arg(folder().join("tmpfiles.d/serialgate.conf")));
     use std::os::unix::fs::MetadataExt;
     let secrets = fs::metadata(etc.join("serialgate/secrets")).unwrap();
-    assert_eq!((secrets.mode() & 0o7777, secrets.uid(), secrets.gid()), (0o750, 0, 997));
+    assert_eq!((secrets.mode() & 0o7777, secrets.uid(), secrets.gid()), (0o700, 997, 997));
 }

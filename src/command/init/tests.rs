@@ -29,7 +29,12 @@ struct Ran {
 impl Site {
     /// With two boards and the pins.
     fn new() -> Self {
-        let line = |kind, path: &str, device: &str| Found { kind, path: path.into(), device: device.into() };
+        let line = |kind, path: &str, device: &str| Found {
+            kind,
+            path: path.into(),
+            device: device.into(),
+            names: Vec::new(),
+        };
         let found = vec![
             line(Kind::Usb, "/dev/serial/by-id/usb-Arduino_Uno_7543-if00", "ttyACM0"),
             line(Kind::Usb, "/dev/ttyUSB0", "ttyUSB0"),

@@ -1,6 +1,7 @@
 /*
  * What the tests of the emulated board run: a number that rises by one with each reading, and what is at
- * A0. It prints a line of text now and then, as people do. With -DKEPT its readings outlive a reset.
+ * A0. It prints a line of text now and then, as people do. With -DKEPT its readings outlive a reset, with
+ * -DEEPROM a loss of power.
  */
 
 #include <Serialgate.h>
@@ -13,6 +14,9 @@
 SERIALGATE_NOINIT uint8_t memory[700];
 SerialgateRam kept(memory, sizeof memory);
 Serialgate<0> link(Serial, "kept 1.0");
+#elif defined(EEPROM)
+SerialgateEeprom kept;
+Serialgate<0> link(Serial, "eeprom 1.0");
 #else
 Serialgate<> link(Serial, "bench 1.0");
 #endif
@@ -39,7 +43,7 @@ void setup() {
   Serial.println("bench: hello");
   lamp.onSet(onLamp);
   link.onCommand(onCommand);
-#ifdef KEPT
+#if defined(KEPT) || defined(EEPROM)
   link.begin(kept);
 #else
   link.begin();
