@@ -67,3 +67,25 @@ fn a_gateway_that_starts_without_its_cloud_reads_its_ports() {
     assert_account(&status);
     assert_eq!(status["queue"]["readings"], 200);
 }
+
+#[test]
+fn readings_that_waited_on_their_board_say_so() {
+    let dir = TempDir::new().unwrap();
+    let cloud = Cloud::start(dir.path());
+    let log = Log::of(dir.path(), cloud.port, "serialgate/#");
+    let mut boards = Boards::start(dir.path(), "a", "wire", 10, &["--seconds", "25"]);
+    let ports = [port(dir.path(), "a", "format: wire")];
+    let mut gateway = Gateway::start(dir.path(), &ports, free_port(), cloud.port);
+    wait_for("readings", PATIENCE, || log.count() >= 20);
+    gateway.kill();
+    pause(Duration::from_secs(13));
+    gateway.resume();
+    boards.wait_all_acknowledged();
+    let produced = boards.ids("produced");
+    wait_for("all of them", PATIENCE, || log.has(&produced));
+    let readings = log.readings();
+    let late = readings.iter().filter(|reading| reading.late).count();
+    // Three seconds of those thirteen, less what the gateway was quick to take at first.
+    assert!(!readings[0].late && late >= 20, "{late} of {}", readings.len());
+    assert!(!readings.last().unwrap().late, "what comes at once is not late");
+}
