@@ -27,6 +27,16 @@ bridges:
   - {name: cloud, url: \"mqtt://127.0.0.1:9\", forward: [\"serialgate/#\", \"sensors/#\"]}
 ";
 
+/// Starts the container in a control group of its own: systemd counts and kills by groups, and a second
+/// container would use the same ones. Groups of containers that are gone are removed on the way.
+const START: &str = "
+for tree in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
+    [ -e $tree/cgroup.procs ] || continue
+    find $tree/serialgate-test-* -depth -type d -exec rmdir {} + 2>/dev/null
+    mkdir -p $tree/serialgate-test-$$ && echo $$ > $tree/serialgate-test-$$/cgroup.procs
+done
+exec setpriv --pdeathsig KILL systemd-nspawn \"$@\"";
+
 /// The container. It is gone when the tests are.
 pub(crate) struct Machine {
     /// Its first process, as seen from here.
@@ -66,9 +76,9 @@ impl Machine {
         let base = root().join("target/package/base");
         assert!(base.is_dir(), "{} is missing: scripts/setup package makes it", base.display());
         let packages = PACKAGES.current.parent().unwrap().display();
-        let mut nspawn = Command::new("setpriv");
+        let mut nspawn = Command::new("sh");
         nspawn
-            .args(["--pdeathsig", "KILL", "systemd-nspawn", "--boot", "--quiet", "--private-network"])
+            .args(["-c", START, "sh", "--boot", "--quiet", "--private-network"])
             // What is written goes to memory, so that the base stays as it is.
             .args(["--volatile=overlay", "--directory"])
             .arg(&base)
