@@ -62,6 +62,7 @@ use crate::backoff::Backoff;
 use crate::config;
 use crate::flow::{Bulletin, LocalPublish};
 use crate::mqtt::packet::Reason;
+use crate::pulse::Pulse;
 use crate::queue::{Consumer, Order, Outlet, Queue};
 use crate::reading::{Body, Event, EventKind};
 use crate::status::{self, Cell};
@@ -107,6 +108,8 @@ pub struct Handles {
     pub topics: Topics,
     /// Where this bridge keeps its status.
     pub status: Cell<status::Bridge>,
+    /// Shows that it turns.
+    pub pulse: Arc<Pulse>,
 }
 
 /// One bridge.
@@ -189,13 +192,13 @@ impl Bridge {
     /// Keeps the link up until `stop` resolves; then gives what is in flight a second, says that
     /// the gateway is offline, and ends.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        let mut stop = pin!(stop);
+        let (mut stop, pulse) = (pin!(stop), Arc::clone(&self.handles.pulse));
         let mut state = State::Connecting;
         loop {
             state = match state {
                 State::Connecting => tokio::select! {
                     () = &mut stop => return,
-                    next = self.connect() => next,
+                    next = pulse.during(self.connect()) => next,
                 },
                 State::Backoff { until } => tokio::select! {
                     () = &mut stop => return,
@@ -364,6 +367,7 @@ impl Bridge {
     }
 
     fn pulse(&mut self, session: Option<&Session>) {
+        self.handles.pulse.beat();
         let in_flight = session.map_or(0, Session::in_flight);
         let now = Instant::now().into_std();
         if self.pace.recovers(now) {

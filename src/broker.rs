@@ -58,7 +58,7 @@ pub use store::{News, Storage};
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -68,6 +68,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Listener};
 use crate::flow::Passed;
 use crate::mqtt::packet::{Connect, PacketId, Publish, Reason};
+use crate::pulse::{Pulse, Roll};
 use crate::queue::acks::Verdict;
 use crate::queue::{Full, Ticket};
 use crate::status;
@@ -95,6 +96,11 @@ struct Inner {
     /// Calls the thread that keeps the file.
     work: Condvar,
     storage: Mutex<Keeper>,
+    /// Where our loops show that they turn, and the sign of life of the thread that keeps the file.
+    roll: Roll,
+    pulse: OnceLock<Pulse>,
+    /// How many listeners have tried to bind their address.
+    doors_tried: watch::Sender<usize>,
     /// Cancelled when the file has been read, or there is none: clients may come.
     ready: CancellationToken,
     /// What connections hold in their buffers.
@@ -127,6 +133,9 @@ impl Broker {
             buffers: Mutex::new(Buffers::new(buffers_bytes(&limits))),
             work: Condvar::new(),
             storage: Mutex::default(),
+            roll: Roll::default(),
+            pulse: OnceLock::new(),
+            doors_tried: watch::Sender::new(0),
             ready,
             deadline_changed: Notify::new(),
             sys_wanted: Notify::new(),
@@ -170,7 +179,8 @@ impl Broker {
     #[must_use]
     pub fn stats(&self) -> status::Broker {
         let (refused, logins_refused) = (self.0.hall.refused(), self.0.logins.refused());
-        status::Broker { refused, logins_refused, ..self.lock().stats() }
+        let stats = status::Broker { refused, logins_refused, ..self.lock().stats() };
+        self.0.with_slow_disk(stats)
     }
 
     /// Takes over what a new configuration says, without ending a connection that may stay: who may
@@ -197,9 +207,12 @@ impl Broker {
         }
         let mut deadlines =
             std::pin::pin!(async { tokio::join!(self.keep_deadlines(&stop), self.keep_telling(&stop)) });
+        let pulse = self.0.roll.enter("the local broker");
         loop {
+            pulse.beat();
             tokio::select! {
                 _ = &mut deadlines => break,
+                () = pulse.called() => {}
                 Ok(()) = wanted.changed() => {
                     let listeners = wanted.borrow_and_update().clone().unwrap_or_default();
                     doors.change(&listeners).await;
@@ -224,7 +237,9 @@ impl Broker {
 
     /// Ends sessions and publishes wills when they are due.
     async fn keep_deadlines(&self, stop: &CancellationToken) {
+        let pulse = self.0.roll.enter("the local broker's deadlines");
         loop {
+            pulse.beat();
             let next = self.lock().next_deadline();
             let due = async {
                 match next {
@@ -241,6 +256,7 @@ impl Broker {
                     }
                 }
                 () = self.0.deadline_changed.notified() => {}
+                () = pulse.called() => {}
                 () = stop.cancelled() => return,
             }
         }

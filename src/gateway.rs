@@ -5,6 +5,7 @@
 
 mod calls;
 mod dead_letters;
+mod life;
 mod operator;
 mod ports;
 mod reload;
@@ -22,17 +23,22 @@ use crate::config::{self, Config, Durability};
 use crate::flow::{Bulletin, LocalPublish};
 use crate::port;
 use crate::publisher::{Publisher, TAP_CAPACITY};
+use crate::pulse::{Pulse, Roll};
 use crate::queue::{OpenError, Queue};
 use crate::reading::{Body, Event, EventKind};
 use crate::status::{self, BridgeState, Cell, Status};
 use crate::topic::Topics;
 
 use self::calls::Calls;
+pub use self::life::Life;
 pub use self::operator::{Operator, verified};
 use self::ports::Ports;
 
 /// All parts of one kind together may take so long to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// Whoever waits for the gateway to be up waits so long at most.
+const UP_WITHIN: Duration = Duration::from_secs(15);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -93,6 +99,8 @@ pub struct StatusView {
     queue: Queue,
     bridges: Vec<Cell<status::Bridge>>,
     broker: Broker,
+    /// Where all parts show that they turn.
+    roll: Roll,
 }
 
 impl StatusView {
@@ -139,11 +147,12 @@ impl Gateway {
         let topics = Topics::new(&config.base, &config.gateway);
         let consumers = config.bridges.iter().map(bridge::consumer).collect();
         let queue = Queue::open(&config.queue, topics.clone(), consumers)?;
-        let bulletin = Bulletin::default();
+        let (bulletin, roll) = (Bulletin::default(), Roll::default());
+        queue.answer_to(&roll);
 
-        let broker = open_broker(&config, &queue)?;
+        let broker = open_broker(&config, &queue, &roll)?;
         let mut local = Tasks::default();
-        start_local(&mut local, &config, &broker, &queue, &bulletin, &topics);
+        start_local(&mut local, &config, &broker, &queue, &bulletin, &topics, &roll);
 
         let mut bridges = Tasks::default();
         let mut bridge_cells = Vec::new();
@@ -157,6 +166,7 @@ impl Gateway {
                 local: way_in(broker.local_for_bridge()),
                 topics: topics.clone(),
                 status: cell,
+                pulse: Arc::new(roll.enter(format!("the bridge {}", bridge.name))),
             };
             let stop = bridges.stop.clone();
             let bridge = Bridge::new(bridge, &config.gateway, handles);
@@ -164,7 +174,8 @@ impl Gateway {
         }
 
         let port_status = status::Ports::default();
-        let handles = port::Handles::new(queue.clone(), bulletin, port_status.clone());
+        let mut handles = port::Handles::new(queue.clone(), bulletin, port_status.clone());
+        handles.roll = roll.clone();
         let calls = Calls {
             topics: topics.clone(),
             switchboard: handles.switchboard.clone(),
@@ -184,6 +195,7 @@ impl Gateway {
             queue,
             bridges: bridge_cells,
             broker,
+            roll,
         };
         Ok(Self { view, topics, calls, running, ports, bridges, local })
     }
@@ -192,6 +204,12 @@ impl Gateway {
     #[must_use]
     pub fn view(&self) -> StatusView {
         self.view.clone()
+    }
+
+    /// How the loop that holds the gateway shows that it turns.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.view.roll.enter("the main loop")
     }
 
     /// Who answers on the control socket.
@@ -218,6 +236,19 @@ impl Gateway {
             name = self.ports.first_end() => name,
             name = self.bridges.first_end() => name,
             name = self.local.first_end() => name,
+        }
+    }
+
+    /// Waits until what can be up is up: listeners have their address or have found it taken, and clients
+    /// are let in. A disk or a certificate that does not come is not waited for: the rest works without.
+    pub fn up(&self) -> impl Future<Output = ()> + use<> {
+        let (broker, listeners) = (self.view.broker.clone(), self.running.broker.listen.len());
+        async move {
+            let up = async {
+                broker.doors_tried(listeners).await;
+                broker.ready().await;
+            };
+            let _ = tokio::time::timeout(UP_WITHIN, up).await;
         }
     }
 
@@ -249,8 +280,9 @@ fn way_in(local: Local) -> LocalPublish {
 }
 
 /// The local broker, with its file; without listeners it needs none.
-fn open_broker(config: &Config, queue: &Queue) -> Result<Broker, OpenError> {
+fn open_broker(config: &Config, queue: &Queue, roll: &Roll) -> Result<Broker, OpenError> {
     let broker = Broker::new(config.broker.limits, queue.clone()).with_access(access(&config.broker));
+    let broker = broker.with_roll(roll.clone()).map_err(OpenError::Thread)?;
     if config.broker.listen.is_empty() {
         return Ok(broker);
     }
@@ -279,6 +311,7 @@ fn start_local(
     queue: &Queue,
     bulletin: &Bulletin,
     topics: &Topics,
+    roll: &Roll,
 ) {
     let publisher = Publisher {
         live: queue.tap(TAP_CAPACITY),
@@ -288,14 +321,18 @@ fn start_local(
         topics: topics.clone(),
         clock: queue.clock().clone(),
         local: way_in(broker.local()),
+        pulse: roll.enter("the publisher"),
     };
     let (ready, stop) = (broker.clone(), local.stop.clone());
     local.spawn("publisher", async move {
         // What it says before that would reach nobody.
-        tokio::select! {
-            () = ready.ready() => {}
-            () = stop.cancelled() => {}
-        }
+        let ready = async {
+            tokio::select! {
+                () = ready.ready() => {}
+                () = stop.cancelled() => {}
+            }
+        };
+        publisher.pulse.during(ready).await;
         publisher.run(stop.cancelled_owned()).await;
     });
     let listeners = config.broker.listen.iter().cloned().map(Listen::from).collect();

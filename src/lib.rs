@@ -12,9 +12,9 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | pure | [`reading`], [`topic`], [`format`](mod@format), [`wire`], [`mqtt`], [`render`], [`call`], [`backoff`], [`password`], and the deciding halves of parts (`queue::core`, `bridge::session`, `broker::routing`, …) |
+//! | pure | [`reading`], [`topic`], [`format`](mod@format), [`wire`], [`mqtt`], [`render`], [`call`], [`backoff`], [`password`], [`watchdog`], and the deciding halves of parts (`queue::core`, `bridge::session`, `broker::routing`, …) |
 //! | configuration | [`config`] |
-//! | services | [`clock`], [`flow`], [`status`], [`logging`], [`signal`], [`control`], [`transport`] |
+//! | services | [`clock`], [`flow`], [`status`], [`logging`], [`signal`], [`control`], [`notify`], [`pulse`], [`transport`] |
 //! | parts | [`port`], [`queue`], [`broker`], [`publisher`], [`bridge`] |
 //! | wiring | [`gateway`], [`command`], `main` |
 //! | beside it | [`sim`]: boards without hardware |
@@ -32,9 +32,11 @@ pub mod format;
 pub mod gateway;
 pub mod logging;
 pub mod mqtt;
+pub mod notify;
 pub mod password;
 pub mod port;
 pub mod publisher;
+pub mod pulse;
 pub mod queue;
 pub mod reading;
 pub mod render;
@@ -43,4 +45,5 @@ pub mod sim;
 pub mod status;
 pub mod topic;
 pub mod transport;
+pub mod watchdog;
 pub mod wire;

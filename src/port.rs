@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::flow::{Bulletin, Switchboard};
+use crate::pulse::Roll;
 use crate::queue::Queue;
 use crate::status;
 
@@ -53,6 +54,8 @@ pub struct Handles {
     pub bulletin: Bulletin,
     /// Where ports keep their counters.
     pub status: status::Ports,
+    /// Where each line, and each pattern, shows that it turns.
+    pub roll: Roll,
     /// Where commands to devices come from.
     pub switchboard: Switchboard,
     boards: Boards,
@@ -63,7 +66,7 @@ impl Handles {
     #[must_use]
     pub fn new(queue: Queue, bulletin: Bulletin, status: status::Ports) -> Self {
         let (switchboard, boards) = (Switchboard::default(), Boards::default());
-        Self { queue, bulletin, status, switchboard, boards }
+        Self { queue, bulletin, status, roll: Roll::default(), switchboard, boards }
     }
 }
 
@@ -97,9 +100,11 @@ impl Port {
         let mut lines = JoinSet::new();
         let mut known = BTreeSet::new();
         let mut watcher = Watcher::default();
+        let pulse = handles.roll.enter(format!("port {}", config.path));
         // As long as nothing matches, the pattern itself stands in the status as an absent port.
         let mut nobody = Some(handles.status.add(&config.path));
         loop {
+            pulse.beat();
             watcher.watch_pattern(&config.path);
             for path in matches(&config.path) {
                 if known.len() < MATCHES_MAX && known.insert(path.clone()) {
@@ -114,6 +119,7 @@ impl Port {
                 () = stop.cancelled() => break,
                 () = watcher.changed() => {}
                 () = tokio::time::sleep(RESCAN) => {}
+                () = pulse.called() => {}
                 Some(ended) = lines.join_next() => pass_on_panic(ended),
             }
         }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::flow::{Bulletin, LocalPublish};
 use crate::mqtt::packet::{Publish, Qos};
+use crate::pulse::Pulse;
 use crate::reading::{Body, DeviceName};
 use crate::render;
 use crate::topic::{OFFLINE, ONLINE, Subject, Topics};
@@ -45,6 +46,8 @@ pub struct Publisher {
     pub clock: Clock,
     /// The local broker.
     pub local: LocalPublish,
+    /// Shows that it turns.
+    pub pulse: Pulse,
 }
 
 impl Publisher {
@@ -57,8 +60,10 @@ impl Publisher {
         let mut told = self.tell_news(0);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            self.pulse.beat();
             tokio::select! {
                 () = &mut stop => break,
+                () = self.pulse.called() => {}
                 taken = self.live.recv_many(&mut batch, BATCH) => {
                     if taken == 0 {
                         break;
@@ -135,6 +140,7 @@ mod tests {
 
     use super::*;
     use crate::flow::Passed;
+    use crate::pulse::Roll;
     use crate::reading::{Event, EventKind, Message, MessageId, Properties, Reading, Stamp, Value};
 
     type Seen = Arc<Mutex<Vec<(String, String, bool)>>>;
@@ -169,6 +175,7 @@ mod tests {
                     Some(Passed { reached: 1, kept: None })
                 }
             }),
+            pulse: Roll::default().enter("publisher"),
         };
         let task = tokio::spawn(publisher.run(async move {
             let _ = stopped.await;

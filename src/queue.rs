@@ -12,7 +12,7 @@
 //! [`core`] stands behind a mutex that is held for microseconds, and all SQL runs in one thread of
 //! its own ([`worker`]).
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::{Clock, boottime_us};
 use crate::mqtt::packet::{Publish, Qos};
+use crate::pulse::{Pulse, Roll};
 use crate::reading::{Body, Expiry, Message, MessageId, Properties, Uid};
 use crate::status;
 use crate::topic::{Forward, Topics};
@@ -83,6 +84,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Calls the storage thread.
     work: Condvar,
+    /// The storage thread's sign of life, once somebody wants to see it.
+    pulse: OnceLock<Pulse>,
     /// One per bridge: something may be there to take.
     news: Vec<Notify>,
     interest: Interest,
@@ -268,6 +271,15 @@ impl Queue {
         self.0.state().core.status(boottime_us())
     }
 
+    /// From now on the storage thread answers to `roll`.
+    pub fn answer_to(&self, roll: &Roll) {
+        let shared = Arc::downgrade(&self.0);
+        let wake = move || {
+            shared.upgrade().inspect(|shared| shared.work.notify_one());
+        };
+        let _ = self.0.pulse.set(roll.enter_thread("the queue's storage", wake));
+    }
+
     /// Commits everything that is held and ends the storage thread. Blocks until that is done.
     pub fn close(&self) {
         let mut state = self.0.state();
@@ -306,6 +318,19 @@ impl Shared {
         drop(state);
         resolve(safe);
         result
+    }
+
+    /// The storage thread comes round.
+    fn beat(&self) {
+        self.pulse.get().inspect(|pulse| pulse.beat());
+    }
+
+    /// The storage thread does something that the disk may hold up.
+    fn at_disk<T>(&self, work: impl FnOnce() -> T) -> T {
+        match self.pulse.get() {
+            Some(pulse) => pulse.at_disk(work),
+            None => work(),
+        }
     }
 
     /// Waits for a call, but not longer than `at_most`.

@@ -23,6 +23,7 @@ use crate::mqtt::codec::Codec;
 use crate::mqtt::packet::{
     Ack, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, Reason, Version,
 };
+use crate::pulse::Roll;
 use crate::reading::{Reading, Value};
 use crate::status::BridgeState;
 use crate::topic::{Route, Routes};
@@ -96,6 +97,7 @@ impl Rig {
             local,
             topics,
             status: status.clone(),
+            pulse: Arc::new(Roll::default().enter("bridge")),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let bridge = Bridge::new(config, "pi", handles);

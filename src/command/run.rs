@@ -10,7 +10,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::{ConfigArg, Exit, complain};
 use crate::config::Config;
 use crate::control::{self, Server};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Life};
+use crate::notify::Notifier;
 use crate::{logging, signal};
 
 /// Enough descriptors for the most connections that can be configured.
@@ -58,20 +59,29 @@ async fn serve(config: Config, file: &Path) -> anyhow::Result<Exit> {
     let mut gateway = Gateway::start(config)?;
     let operator = Arc::new(gateway.operator());
     let answer = move |asked, answers| Arc::clone(&operator).answer(asked, answers);
+    let life = Life::begin(gateway.view(), Notifier::from_environment(), gateway.up());
+    let pulse = gateway.pulse();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "gateway up");
     let mut shutdown = pin!(shutdown);
     let mut answering = pin!(server.serve(answer));
     let ended = loop {
+        pulse.beat();
         tokio::select! {
+            () = pulse.called() => {}
             reason = &mut shutdown => {
                 tracing::info!(reason, "stopping");
                 break None;
             }
             part = gateway.part_ended() => break Some(part),
             () = &mut answering => break Some("control socket".to_owned()),
-            () = reloads.next() => reload(&mut gateway, file).await,
+            () = reloads.next() => {
+                life.reloading();
+                life.reloaded(reload(&mut gateway, file).await);
+            }
         }
     };
+    life.stopping();
+    drop(pulse);
     gateway.stop().await;
     match ended {
         None => Ok(Exit::Ok),
@@ -79,8 +89,8 @@ async fn serve(config: Config, file: &Path) -> anyhow::Result<Exit> {
     }
 }
 
-/// Reads the configuration again. One that cannot be used changes nothing.
-async fn reload(gateway: &mut Gateway, file: &Path) {
+/// Reads the configuration again. One that cannot be used changes nothing: gives what to tell of that.
+async fn reload(gateway: &mut Gateway, file: &Path) -> Option<&'static str> {
     let path = file.to_owned();
     // On this thread a file server that does not answer would hold up the ports.
     let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
@@ -88,14 +98,19 @@ async fn reload(gateway: &mut Gateway, file: &Path) {
         Ok(Ok(config)) => {
             gateway.reload(config).await;
             tracing::info!(file = %file.display(), "configuration reloaded");
+            None
         }
         Ok(Err(error)) => {
             for problem in error.to_string().lines() {
                 tracing::error!("{problem}");
             }
             tracing::error!(file = %file.display(), "configuration not reloaded: the one from before stays in use");
+            Some("CONFIGURATION WRONG, the one from before is in use")
         }
-        Err(error) => tracing::error!(%error, "configuration not reloaded: reading it failed"),
+        Err(error) => {
+            tracing::error!(%error, "configuration not reloaded: reading it failed");
+            Some("CONFIGURATION NOT READ, the one from before is in use")
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use super::wire::{Settled, WireFeed};
 use crate::call::Failure;
 use crate::config;
 use crate::flow::Asked;
+use crate::pulse::Pulse;
 use crate::reading::Stamp;
 use crate::status::PortState;
 
@@ -56,6 +57,7 @@ pub struct Line {
     path: String,
     baud: u32,
     report: Report,
+    pulse: Pulse,
     /// Commands to the line's devices.
     calls: mpsc::Receiver<Asked>,
     feed: Feed,
@@ -83,12 +85,14 @@ impl Line {
             config::Format::Wire => Feed::Wire(Box::new(WireFeed::new(named))),
             config::Format::Json => Feed::Json(Box::new(JsonFeed::new(named, config.device_key.as_deref()))),
         };
+        let pulse = handles.roll.enter(format!("port {path}"));
         let (sender, calls) = mpsc::channel(CALLS_MAX);
         let report = Report::new(&path, handles, sender);
         Self {
             path,
             baud: config.baud,
             report,
+            pulse,
             calls,
             feed,
             watcher: Watcher::default(),
@@ -136,6 +140,8 @@ impl Line {
         let mut denied_since = None;
         let mut told = None;
         loop {
+            // At least every five seconds.
+            self.pulse.beat();
             self.watcher.watch(Path::new(&self.path));
             let refusal = match open(&self.path, self.baud) {
                 Ok(port) => return port,
@@ -207,6 +213,7 @@ impl Line {
         let mut alarm = std::pin::pin!(sleep(FAR));
         self.feed.opened(self.report.now(), &self.report, &mut outbox);
         loop {
+            self.pulse.beat();
             let due = self.due(heard);
             if due < alarm.deadline() || alarm.is_elapsed() {
                 alarm.as_mut().reset(due);
@@ -239,6 +246,7 @@ impl Line {
                     Err(error) if is_passing(&error) => {}
                     Err(error) => return gone(error.to_string(), heard),
                 },
+                () = self.pulse.called() => {}
                 () = &mut alarm => {
                     self.heard_nothing_since(heard);
                     self.feed.tick(self.report.now(), &self.report, &mut outbox);

@@ -1,7 +1,7 @@
 //! Starting the queue: from the configuration to a running storage thread.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -105,6 +105,7 @@ impl Queue {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { core, wakes_at: None, replies: Replies::default() }),
             work: Condvar::new(),
+            pulse: OnceLock::new(),
             news: interest.consumers.iter().map(|_| Notify::new()).collect(),
             interest,
             keeps_letters: limits.letters_bytes > 0,

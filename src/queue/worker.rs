@@ -132,8 +132,10 @@ impl Worker {
     fn run(&mut self, shared: &Arc<Shared>) {
         let (mut failing, mut look_at) = (false, 0);
         shared.state().core.begin_work(boottime_us());
-        self.grow_log();
-        let file = self.look();
+        let file = shared.at_disk(|| {
+            self.grow_log();
+            self.look()
+        });
         let mut state = shared.state();
         state.core.end_work();
         state.core.observe(file, boottime_us());
@@ -149,11 +151,14 @@ impl Worker {
                 }
                 Wake::Stop => break,
             };
-            let outcome = self.perform(job);
-            self.ballast.keep(boottime_us());
+            let outcome = shared.at_disk(|| {
+                let outcome = self.perform(job);
+                self.ballast.keep(boottime_us());
+                outcome
+            });
             failing = log_change(&outcome, failing);
             self.damaged.extend(noticed(&outcome));
-            let file = self.look();
+            let file = shared.at_disk(|| self.look());
             let mut state = shared.state();
             state.core.finished(outcome, boottime_us());
             state.core.observe(file, boottime_us());
@@ -332,6 +337,7 @@ fn noticed(outcome: &Outcome) -> Vec<Damaged> {
 fn next_job(shared: &Shared, look_at: i64) -> Wake {
     let mut state = shared.state();
     loop {
+        shared.beat();
         let now = boottime_us();
         let wait = match state.core.next_job(now) {
             Next::Do(job) => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serialgate::bridge::{Bridge, Handles, consumer};
 use serialgate::config;
 use serialgate::flow::{Bulletin, LocalPublish, Passed};
+use serialgate::pulse::Roll;
 use serialgate::queue::Queue;
 use serialgate::reading::{Body, Reading, Value};
 use serialgate::status::{self, Cell};
@@ -65,6 +66,7 @@ impl Site {
             local: LocalPublish::new(|_| Some(Passed::default())),
             topics,
             status: status.clone(),
+            pulse: Arc::new(Roll::default().enter("bridge")),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let bridge = tokio::spawn(Bridge::new(config, name, handles).run(async move {

@@ -14,6 +14,7 @@ use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 use serialgate::bridge::{Bridge, Handles, consumer};
 use serialgate::config;
 use serialgate::flow::{Bulletin, LocalPublish, Passed};
+use serialgate::pulse::Roll;
 use serialgate::queue::Queue;
 use serialgate::reading::{Body, Reading, Value};
 use serialgate::status::{self, BridgeState, Cell};
@@ -201,6 +202,7 @@ impl Gateway {
             local: LocalPublish::new(|_| Some(Passed::default())),
             topics,
             status: status.clone(),
+            pulse: Arc::new(Roll::default().enter("bridge")),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let bridge = Bridge::new(config, "pi", handles);

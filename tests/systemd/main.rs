@@ -3,5 +3,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 
+#[path = "../e2e/support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "what other tests need")]
+mod support;
+
 mod clock;
+mod manager;
+mod notify;
+mod stop;
 mod units;
+mod watchdog;

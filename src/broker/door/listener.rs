@@ -66,7 +66,7 @@ pub(super) async fn run(broker: Broker, listen: Listen, orders: Orders, open: im
                 door.wait_for_papers().await;
                 let listener = match bound {
                     Some(listener) => listener,
-                    None => bind(&config).await,
+                    None => bind(&config, &door.broker).await,
                 };
                 door.accept(&listener, &mut connections).await;
             } => {}
@@ -93,11 +93,14 @@ pub(super) async fn run(broker: Broker, listen: Listen, orders: Orders, open: im
     }
 }
 
-async fn bind(config: &Listener) -> TcpListener {
-    let mut last_error = None;
+async fn bind(config: &Listener, broker: &Broker) -> TcpListener {
+    let (mut last_error, mut tried) = (None, Some(broker));
+    let pulse = broker.0.roll.enter(format!("the listener at {}", config.address));
+    let mut has_tried = || tried.take().inspect(|broker| broker.0.doors_tried.send_modify(|n| *n += 1));
     loop {
         match open(config.address) {
             Ok(listener) => {
+                has_tried();
                 let address = listener.local_addr().unwrap_or(config.address);
                 let (tls, websocket) = (config.tls.is_some(), config.websocket);
                 tracing::info!(%address, tls, websocket, "listening");
@@ -107,9 +110,10 @@ async fn bind(config: &Listener) -> TcpListener {
             Err(error) => {
                 last_error = Some(error.kind());
                 report_taken(config.address, &error).await;
+                has_tried();
             }
         }
-        sleep(REBIND_AFTER).await;
+        pulse.during(sleep(REBIND_AFTER)).await;
     }
 }
 
@@ -156,8 +160,11 @@ impl Door<'_> {
 
     async fn accept(&self, listener: &TcpListener, connections: &mut JoinSet<()>) {
         let mut is_failing = false;
+        let pulse = self.broker.0.roll.enter(format!("the listener at {}", self.config.address));
         loop {
+            pulse.beat();
             tokio::select! {
+                () = pulse.called() => {}
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         is_failing = false;

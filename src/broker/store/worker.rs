@@ -116,6 +116,7 @@ impl Worker {
         let inner = Arc::clone(&self.inner);
         let mut state = inner.raw();
         loop {
+            inner.beat();
             if inner.phase() != Phase::Running {
                 return Step::Stop;
             }
@@ -155,7 +156,7 @@ impl Worker {
         let bytes = room_for(&self.inner);
         if let Disk::Well(store) = &self.disk
             && bytes != self.messages_bytes
-            && store.allow(bytes).is_ok()
+            && self.inner.at_disk(|| store.allow(bytes)).is_ok()
         {
             self.messages_bytes = bytes;
         }
@@ -170,7 +171,8 @@ impl Worker {
                 return false;
             }
         };
-        match store.commit(&batch, base).map_err(|error| error.looked_into(&self.storage.path)) {
+        let committed = self.inner.at_disk(|| store.commit(&batch, base));
+        match committed.map_err(|error| error.looked_into(&self.storage.path)) {
             Ok(has_written) => {
                 if has_written {
                     self.pace.spend(boottime_us());
@@ -219,12 +221,13 @@ impl Worker {
     fn try_again(&mut self) {
         let base = now();
         if let Disk::Refuses { store: Some(store), .. } = &mut self.disk {
-            if let Err(error) = store.note_time(base) {
+            if let Err(error) = self.inner.at_disk(|| store.note_time(base)) {
                 return self.refused(None, &error.looked_into(&self.storage.path));
             }
         } else {
             let is_first = !self.is_read;
-            match open(&self.storage, &self.boot, self.messages_bytes, base) {
+            let opened = self.inner.at_disk(|| open(&self.storage, &self.boot, self.messages_bytes, base));
+            match opened {
                 Ok(opened) => self.opened(opened),
                 Err(error) if is_first => return self.not_opened(&error),
                 Err(error) => return self.refused(None, &error),
@@ -275,7 +278,7 @@ impl Worker {
             self.inner.ready.cancel();
             self.inner.deadline_changed.notify_one();
         }
-        if let Err(error) = store.tidy() {
+        if let Err(error) = self.inner.at_disk(|| store.tidy()) {
             tracing::warn!(%error, "the broker's log could not be brought to its full size");
         }
         if let Disk::Refuses { store: place, .. } = &mut self.disk {
@@ -315,7 +318,7 @@ impl Worker {
         }
         if let Disk::Well(store) = &mut self.disk {
             // To lose this costs nothing but that some sessions last longer.
-            let _ = store.note_time(now());
+            let _ = self.inner.at_disk(|| store.note_time(now()));
         } else {
             tracing::error!(
                 "the disk did not take what was in memory: sessions and retained messages are as old as the file"

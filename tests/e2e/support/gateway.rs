@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{LOOK_AGAIN, PATIENCE, Process, pause};
@@ -67,6 +68,15 @@ impl Gateway {
 
     pub(crate) fn kill(&mut self) {
         self.process.take().unwrap().kill();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.as_ref().unwrap().signal(signal);
+    }
+
+    /// Has it read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
     }
 
     pub(crate) fn terminate(&mut self) -> ExitStatus {
