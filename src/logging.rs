@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal};
 
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -32,7 +33,13 @@ pub fn init() -> Result<(), TryInitError> {
     // Our own field names (port, device, bridge) are what people search the journal for.
     let journal =
         journal.map(|layer| layer.with_syslog_identifier(IDENTIFIER.to_owned()).with_field_prefix(None));
+    let journal = journal.map(|layer| layer.with_priority_mappings(priorities()));
     tracing_subscriber::registry().with(filter).with(journal).with(text).try_init()
+}
+
+/// Information is nothing that calls for attention, so it is no notice.
+fn priorities() -> PriorityMappings {
+    PriorityMappings { info: Priority::Informational, debug: Priority::Debug, ..PriorityMappings::new() }
 }
 
 /// Whether systemd connected standard error to the journal (systemd.exec(5), `JOURNAL_STREAM`).

@@ -6,6 +6,8 @@
 //!                ^                    │          only the oldest is sent, after 1, 2, 4 … 32 s.
 //!                └───── receive() <───┘
 //! ```
+//! Only a NAK rewinds, as in the C library: an ACK that is late does not bring everything again that was
+//! sent already.
 
 use std::collections::VecDeque;
 
@@ -200,7 +202,13 @@ impl Board {
     fn answer(&mut self, now_ms: u64, request: Request) -> Option<Event> {
         match request {
             Request::Ack(ack) => return self.acknowledge(now_ms, ack),
-            Request::Hello => self.hello_at_ms = now_ms,
+            Request::Hello => {
+                self.hello_at_ms = now_ms;
+                // There is a host again: no need to wait longer with the oldest reading.
+                if let Flow::Probing { .. } = self.flow {
+                    self.flow = Flow::Probing { at_ms: now_ms, rto_ms: RTO_MIN_MS };
+                }
+            }
             Request::Describe(DescribeReq { seq, channel }) => {
                 let describe = self.identity.channels.get(usize::from(channel))?;
                 self.push_answer(self.encode(&Message::Describe(Describe { seq, ..*describe })));
@@ -281,7 +289,6 @@ impl Board {
         if let Flow::Open { ack_due_ms: Some(at_ms) } = self.flow
             && at_ms <= now_ms
         {
-            self.ring.rewind();
             self.flow = Flow::Probing { at_ms, rto_ms: RTO_MIN_MS };
         }
         match self.flow {
@@ -293,7 +300,7 @@ impl Board {
             Flow::Probing { at_ms, rto_ms } if at_ms <= now_ms => {
                 let rto_ms = (rto_ms * 2).min(RTO_MAX_MS);
                 self.flow = Flow::Probing { at_ms: now_ms + rto_ms, rto_ms };
-                Some(0)
+                self.ring.send_oldest()
             }
             Flow::Probing { .. } => None,
         }

@@ -45,13 +45,14 @@ impl Host {
     fn take(&mut self, now_ms: u64, boot8: u8, message: &Message<'_>) {
         match message {
             Message::Hello(hello) => {
-                self.board = Some(boot8);
+                // What the board sent while nobody listened is to come again.
+                let rewind = self.board.replace(boot8).is_none();
                 if self.expected.is_none() {
                     // What was dropped before we met will not come either.
                     self.gaps = hello.oldest;
                     self.expected = Some(hello.oldest);
                 }
-                self.reply(false);
+                self.reply(rewind);
             }
             Message::Data(data) if self.board.is_some() => self.data(now_ms, data),
             _ => {}

@@ -42,13 +42,42 @@ fn it_is_made_as_arduino_wants_its_libraries() {
     let json = fs::read_to_string(library.join("library.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["name"], &json["version"]), (&property("name").into(), &property("version").into()));
+    assert_eq!((&json["frameworks"], &json["platforms"]), (&"arduino".into(), &"*".into()));
+    assert_eq!(json["headers"], property("includes"));
+    // The Arduino IDE reads these by lines, and PlatformIO nothing but what it knows.
+    const PROPERTIES: [&str; 11] = [
+        "name",
+        "version",
+        "author",
+        "maintainer",
+        "sentence",
+        "paragraph",
+        "category",
+        "url",
+        "architectures",
+        "includes",
+        "license",
+    ];
+    let keys: Vec<&str> = properties.lines().map(|line| line.split_once('=').unwrap().0).collect();
+    assert_eq!(keys, PROPERTIES);
+    assert!(property("name").len() <= 32 && !property("name").contains(' '));
+    let version: Vec<u32> = property("version").split('.').map(|part| part.parse().unwrap()).collect();
+    assert_eq!(version.len(), 3, "a semantic version");
+    for key in json.as_object().unwrap().keys() {
+        let known =
+            ["name", "version", "description", "keywords", "repository", "license", "headers", "frameworks"];
+        assert!(known.contains(&&**key) || ["platforms", "examples"].contains(&&**key), "{key}");
+    }
     let keywords = fs::read_to_string(library.join("keywords.txt")).unwrap();
     let header = fs::read_to_string(library.join("src/Serialgate.h")).unwrap()
         + &fs::read_to_string(library.join("src/SerialgateStorage.h")).unwrap();
-    for line in keywords.lines().filter(|line| !line.starts_with('#')) {
+    let mut words = BTreeSet::new();
+    for line in keywords.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        assert!(!line.contains(' ') && line.matches('\t').count() == 1, "one tab in {line:?}");
         let (word, class) = line.split_once('\t').unwrap_or_else(|| panic!("no tab in {line:?}"));
         assert!(["KEYWORD1", "KEYWORD2", "LITERAL1"].contains(&class), "{line:?}");
         assert!(header.contains(word), "{word} is in no header");
+        assert!(words.insert(word), "{word} twice");
     }
     for example in names(&library.join("examples")) {
         assert!(library.join(format!("examples/{example}/{example}.ino")).is_file(), "{example}");

@@ -103,16 +103,19 @@ impl Drop for Ended {
     }
 }
 
-/// Where the firmware and its emulator are, once they are built.
+/// Where the firmware and its emulators are, once they are built.
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let into = Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware");
-        let mut make = Command::new("make");
-        make.arg("--directory").arg(root.join("firmware")).arg("--silent");
-        let made = make.arg(format!("BUILD={}", into.display())).arg("emul").status().unwrap();
-        assert!(made.success(), "the firmware does not build; scripts/setup firmware installs what it needs");
-        into
-    })
+    BUILT.get_or_init(|| make("emul"))
+}
+
+/// Makes `target` of `firmware/Makefile`; where everything built is.
+pub(crate) fn make(target: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let into = Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware");
+    let mut make = Command::new("make");
+    make.arg("--directory").arg(root.join("firmware")).arg("--silent");
+    let made = make.arg(format!("BUILD={}", into.display())).arg(target).status().unwrap();
+    assert!(made.success(), "the firmware does not build; scripts/setup firmware installs what it needs");
+    into
 }

@@ -8,6 +8,7 @@
 mod support;
 
 mod clock;
+mod journal;
 mod manager;
 mod notify;
 mod stop;

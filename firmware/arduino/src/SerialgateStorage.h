@@ -36,6 +36,8 @@ class SerialgateStorage {
  * is not used. */
 #if defined(ESP32)
 #define SERIALGATE_NOINIT RTC_NOINIT_ATTR
+#elif defined(ARDUINO_ARCH_RP2040) && !defined(ARDUINO_ARCH_MBED)
+#define SERIALGATE_NOINIT __attribute__((section(".uninitialized_data.serialgate")))
 #else
 #define SERIALGATE_NOINIT __attribute__((section(".noinit")))
 #endif

@@ -68,6 +68,14 @@ impl Ring {
         })
     }
 
+    /// Place of the oldest reading, which now counts as sent.
+    pub(super) fn send_oldest(&mut self) -> Option<usize> {
+        (self.len() > 0).then(|| {
+            self.sent = self.sent.max(1);
+            0
+        })
+    }
+
     /// Begins again with the oldest.
     pub(super) fn rewind(&mut self) {
         self.sent = 0;

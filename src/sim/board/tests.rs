@@ -140,9 +140,49 @@ fn without_an_ack_only_the_oldest_is_sent_ever_more_rarely() {
     assert_eq!(times, [1, 3, 7, 15, 31, 63, 95, 127, 159][..times.len()]);
     assert!(times.len() >= 8);
 
-    // The host is back: the rest follows at once.
+    // The host is back. What was sent may have come: an ACK says no more than that it is there.
     ack(&mut board, now, 1);
-    assert_eq!(sent(&mut board, now), ["DATA 1 oldest"]);
+    assert_eq!(sent(&mut board, now), Vec::<String>::new());
+    assert_eq!(sent(&mut board, now + 1_000), ["DATA 1 oldest"]);
+    // New readings go out after an ACK, and a NAK brings those that are missing.
+    sample(&mut board, now + 1_000);
+    assert_eq!(sent(&mut board, now + 1_000), Vec::<String>::new(), "no ACK yet");
+    ack(&mut board, now + 1_100, 1);
+    assert_eq!(sent(&mut board, now + 1_100), ["DATA 2"]);
+    nak(&mut board, now + 1_200, 1);
+    assert_eq!(sent(&mut board, now + 1_200), ["DATA 1 oldest", "DATA 2"]);
+}
+
+#[test]
+fn a_host_that_asks_for_a_hello_gets_the_oldest_reading_at_once() {
+    let mut board = greeted(10);
+    sample(&mut board, 0);
+    sent(&mut board, 0);
+    for now in [1_000, 3_000, 7_000] {
+        assert_eq!(sent(&mut board, now).last().unwrap(), "DATA 0 oldest", "{now}");
+    }
+    tell(&mut board, 8_000, 0, &Message::HelloReq);
+    assert_eq!(sent(&mut board, 8_000), ["HELLO 0..1", "DATA 0 oldest"]);
+    assert_eq!(board.next_wake_ms(8_000), 10_000, "the next wait is 2 s");
+}
+
+/// Acknowledged late is not lost: nothing is sent twice but the oldest.
+#[test]
+fn late_acknowledgements_cost_little() {
+    let mut board = greeted(100);
+    let mut frames = Vec::new();
+    for now in (0..60_000).step_by(100) {
+        if now % 1_000 == 0 && now < 50_000 {
+            sample(&mut board, now);
+        }
+        frames.extend(sent(&mut board, now).into_iter().filter(|words| words.starts_with("DATA")));
+        // Each ACK comes 1.5 s after its reading.
+        if let Some(at) = now.checked_sub(1_500).filter(|at| at % 1_000 == 0) {
+            ack(&mut board, now, u16::try_from(at / 1_000 + 1).unwrap());
+        }
+    }
+    assert_eq!(board.held(), 0);
+    assert!((50..=100).contains(&frames.len()), "{frames:?}");
 }
 
 #[test]
