@@ -145,7 +145,9 @@ fn it_makes_the_user_before_what_needs_one() {
 #[test]
 fn it_stops_the_service_before_its_files_go() {
     let script = told(&["--info", "prerm"]);
-    assert!(script.contains("\"$1\" = remove") && script.contains("deb-systemd-invoke stop"), "{script}");
+    for unit in ["'serialgate.service'", "serialgate-clock.service"] {
+        assert!(script.contains(&format!("deb-systemd-invoke stop {unit}")), "{script}");
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
-//! Makes the packages.
+//! Makes the packages: the one of this version, and one that is newer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+
+/// The version of the newer package.
+pub(crate) const NEWER: &str = "999.0.0";
 
 /// The top of the tree.
 pub(crate) fn root() -> &'static Path {
@@ -19,6 +22,7 @@ pub(crate) fn folder() -> PathBuf {
 pub(crate) struct Packages {
     pub(crate) current: PathBuf,
     pub(crate) debug: PathBuf,
+    pub(crate) newer: PathBuf,
 }
 
 /// All packages, made once.
@@ -37,8 +41,29 @@ pub(crate) static PACKAGES: LazyLock<Packages> = LazyLock::new(|| {
     let arch = run(Command::new("dpkg").arg("--print-architecture"));
     let name = |package: &str, version: &str| dist.join(format!("{package}_{version}_{}.deb", arch.trim()));
     let version = env!("CARGO_PKG_VERSION");
-    Packages { current: name("serialgate", version), debug: name("serialgate-dbgsym", version) }
+    let packages = Packages {
+        current: name("serialgate", version),
+        debug: name("serialgate-dbgsym", version),
+        newer: name("serialgate", NEWER),
+    };
+    renumber(&packages.current, &packages.newer);
+    packages
 });
+
+/// Packs `from` again, as version [`NEWER`].
+fn renumber(from: &Path, to: &Path) {
+    let tree = tempfile::tempdir_in(folder()).unwrap();
+    run(Command::new("dpkg-deb").arg("--raw-extract").arg(from).arg(tree.path()));
+    let control = tree.path().join("DEBIAN/control");
+    let text = fs::read_to_string(&control).unwrap();
+    let old = concat!("Version: ", env!("CARGO_PKG_VERSION"), "\n");
+    assert!(text.contains(old), "{text}");
+    fs::write(&control, text.replace(old, &format!("Version: {NEWER}\n"))).unwrap();
+    run(Command::new("dpkg-deb")
+        .args(["-Zgzip", "-z1", "--root-owner-group", "--build"])
+        .arg(tree.path())
+        .arg(to));
+}
 
 /// What the command writes. It must succeed.
 pub(crate) fn run(command: &mut Command) -> String {
