@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use super::{Exit, runtime};
+use super::{Exit, complain, runtime};
 use crate::clock;
 
 /// The kernel cannot be waited for, so it is asked so often. Readings from before are told to have an
@@ -16,7 +16,7 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 /// `serialgate clock`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  serialgate clock --file /tmp/synchronised\n\n\
-    Exit codes: 0: the clock was synchronised. 70: the system does not tell, or the file cannot be made.")]
+    Exit codes: 0: the clock was synchronised. 69: the system does not tell. 70: the file cannot be made.")]
 pub struct Args {
     /// The file to leave
     #[arg(long, value_name = "FILE", default_value = clock::SYNCED_FILE)]
@@ -26,19 +26,20 @@ pub struct Args {
 /// Returns when the clock was synchronised.
 ///
 /// # Errors
-/// Where this process, too, may not ask, or the file cannot be made.
+/// Where the file cannot be made.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    runtime()?.block_on(synced())?;
+    if runtime()?.block_on(synced()).is_none() {
+        complain("serialgate: the system does not tell whether the clock is synchronised (adjtimex)");
+        return Ok(Exit::Unavailable);
+    }
     std::fs::write(&args.file, "").with_context(|| args.file.display().to_string())?;
     Ok(Exit::Ok)
 }
 
-async fn synced() -> anyhow::Result<()> {
-    loop {
-        match clock::kernel_says_synced() {
-            Some(true) => return Ok(()),
-            Some(false) => tokio::time::sleep(ASK_EVERY).await,
-            None => bail!("the system does not tell whether the clock is synchronised (adjtimex)"),
-        }
+/// Waits for it. `None`: this process, too, may not ask.
+async fn synced() -> Option<()> {
+    while !clock::kernel_says_synced()? {
+        tokio::time::sleep(ASK_EVERY).await;
     }
+    Some(())
 }

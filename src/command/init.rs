@@ -228,10 +228,17 @@ fn named(answers: &Answers, args: &Args) -> Vec<(&'static str, PathBuf)> {
     let Some(cloud) = &answers.cloud else { return Vec::new() };
     let mut files = match &cloud.login {
         Login::Anonymous => vec![],
-        Login::Password { file, .. } => vec![("the password, in one line (mode 600)", file)],
-        Login::Sas { file, .. } => vec![("the primary key of the device, in one line (mode 600)", file)],
+        Login::Password { file, .. } => {
+            vec![("the password, in one line (mode 600, the daemon's own)", file)]
+        }
+        Login::Sas { file, .. } => {
+            vec![("the primary key of the device, in one line (mode 600, the daemon's own)", file)]
+        }
         Login::Certificate { certificate, key, .. } => {
-            vec![("the client certificate", certificate), ("its private key (mode 600)", key)]
+            vec![
+                ("the client certificate", certificate),
+                ("its private key (mode 600, the daemon's own)", key),
+            ]
         }
     };
     files.extend(cloud.ca.as_ref().map(|ca| ("the certificate of the broker's authority", ca)));

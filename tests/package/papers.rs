@@ -8,6 +8,8 @@ use crate::deb::{PACKAGES, root, run};
 /// The configuration of a fresh installation. `dpkg` asks its owner when a package brings another one than
 /// the package before did, and nobody is there to answer: so it stays as it is, in every version.
 const CONFIGURATION: &str = "\
+# yaml-language-server: $schema=/usr/share/serialgate/serialgate.schema.json
+
 # Serialgate's configuration. To have it written by a few questions:
 #
 #   sudo serialgate init --force

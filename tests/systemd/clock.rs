@@ -24,6 +24,6 @@ fn a_clock_that_was_synchronised_leaves_a_file() {
 #[test]
 fn who_may_not_ask_says_so_and_leaves_none() {
     let (output, there) = clock("error=EPERM");
-    assert_eq!((output.status.code(), there), (Some(70), false), "{output:?}");
+    assert_eq!((output.status.code(), there), (Some(69), false), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("adjtimex"), "{output:?}");
 }
