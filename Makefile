@@ -8,7 +8,7 @@ PROGRAM = target/release/serialgate
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test generate firmware bench interop build deb deb-arm64 run fmt lint
+.PHONY: help setup demo test generate firmware acceptance bench interop build deb deb-arm64 run fmt lint
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,11 @@ interop: ## Try the bridge with nine brokers that are not ours, and the local br
 	scripts/interop
 	CHURN_SECONDS=40 $(CARGO) test --locked --test clients churn
 	$(CARGO) test --locked --test interop -- --write docs/interop.md
+
+acceptance: ## Install the packages in emulated machines and see boards, reboots, power cuts, bad links (as root); an hour; docs/acceptance.md
+	$(MAKE) --no-print-directory deb deb-arm64
+	scripts/setup acceptance
+	python3 tests/acceptance
 
 fmt: ## Format all code
 	$(CARGO) fmt --all
