@@ -5,6 +5,7 @@ use std::fs::{self, Metadata};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use nix::errno::Errno;
 use nix::sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access};
 use serde::Serialize;
@@ -43,6 +44,10 @@ pub fn open(path: &str, baud: u32) -> Result<SerialStream, Refusal> {
     let port = SerialStream::open(&builder).map_err(|error| match error.kind() {
         ErrorKind::NoDevice => Refusal::Busy,
         ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => Refusal::Denied(denied(path, &metadata)),
+        // The answer of a list of devices, for which the crate has no kind.
+        ErrorKind::Unknown if error.description == Errno::EPERM.desc() => {
+            Refusal::Denied(denied(path, &metadata))
+        }
         ErrorKind::Io(std::io::ErrorKind::NotFound) => Refusal::Absent("no such device".into()),
         _ => Refusal::Absent(error.to_string()),
     })?;

@@ -8,6 +8,7 @@
 mod support;
 
 mod clock;
+mod denied;
 mod journal;
 mod manager;
 mod notify;
