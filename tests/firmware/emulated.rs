@@ -94,6 +94,8 @@ fn readings_wait_on_the_board_while_the_gateway_is_down() {
     };
     let enough = usize::try_from(outage).unwrap();
     wait_for("what was measured meanwhile", PATIENCE, || each(&|count| count > enough + 2));
+    // A board whose memory has overflowed says so.
+    assert_eq!(log.events("gap"), [] as [Value; 0], "down for {outage} s\n{}", gateway.log());
     for device in devices() {
         assert!(assert_complete(&log, &device) > enough);
     }
