@@ -12,7 +12,7 @@
 #include <avr/wdt.h>
 #include <util/atomic.h>
 
-enum { OUT_SIZE = 64, IN_SIZE = 64, RING_SIZE = 700, TICKS_PER_MS = F_CPU / 64 / 1000 };
+enum { OUT_SIZE = 64, IN_SIZE = 64, RING_SIZE = 1100, TICKS_PER_MS = F_CPU / 64 / 1000 };
 /* 117647 baud, as near as 16 MHz come to it: 2.1 % are well within what a UART takes. */
 enum { UBRR_115200 = 16 };
 

@@ -18,7 +18,8 @@ Serialgate<0> link(Serial, "kept 1.0");
 SerialgateEeprom kept;
 Serialgate<0> link(Serial, "eeprom 1.0");
 #else
-Serialgate<> link(Serial, "bench 1.0");
+/* A minute of readings: an outage of half of that, on a machine that may be slow besides. */
+Serialgate<1000> link(Serial, "bench 1.0");
 #endif
 SerialgateChannel number(link, "n", "1", 0, SERIALGATE_COUNTER);
 SerialgateChannel volts(link, "volts", "V", 2);
