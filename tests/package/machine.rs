@@ -100,6 +100,15 @@ impl Machine {
         });
         let nspawn = receive.recv().unwrap();
         let leader = wait("systemd is the first process of the container", || first_child(nspawn));
+        // A killed nspawn leaves its container behind. With its first process all others end.
+        let mut end = Command::new("sh");
+        end.args([
+            "-c",
+            "(tail --pid=$0 -f /dev/null; kill -KILL $1) &",
+            &std::process::id().to_string(),
+            &leader,
+        ]);
+        end.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
         let machine = Self { leader };
         machine.wait_for("the machine is up", "systemctl is-system-running --wait");
         machine
