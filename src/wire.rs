@@ -195,7 +195,7 @@ impl Link {
             }
             Ok(Message::Result(result)) => {
                 if let Phase::Up(session) = &self.phase {
-                    self.calls.result(&result, session.schema().map(|s| &**s), &mut self.actions);
+                    self.calls.result(&result, session, &mut self.actions);
                 }
                 Heard::Good
             }

@@ -17,6 +17,7 @@ use serialgate_wire::{self as wire, CallResult};
 
 use super::action::Action;
 use super::schema::Schema;
+use super::session::Session;
 use super::{Link, Phase, items, values};
 use crate::call::{Answer, Call, Failure, Given};
 use crate::reading::Stamp;
@@ -108,7 +109,7 @@ impl Calls {
     pub(super) fn result(
         &mut self,
         result: &CallResult<'_>,
-        schema: Option<&Schema>,
+        session: &Session,
         actions: &mut VecDeque<Action>,
     ) {
         if result.seq != self.seq {
@@ -122,10 +123,8 @@ impl Calls {
         match out.purpose {
             Purpose::Clear => self.is_clear = true,
             Purpose::Set(number) => {
-                let name =
-                    |channel| schema.map_or_else(|| Schema::default().name(channel), |s| s.name(channel));
-                let given = result.items.map(|item| (name(item.channel), values::value(item.value)));
-                actions.push_back(Action::Answer(number, answer(Given::Values(given.collect()))));
+                let given = Given::Values(session.values(result.items));
+                actions.push_back(Action::Answer(number, answer(given)));
             }
             Purpose::Other(number) => {
                 let given = result.items.map(|item| values::value(item.value));

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use serialgate_wire::{Data, Hello};
+use serialgate_wire::{Data, Hello, Items};
 
 use super::calls::Board;
 use super::schema::{Inquiry, Schema};
 use super::time::BoardClock;
 use super::{Action, Description, values};
 use crate::queue::Resume;
-use crate::reading::{DeviceName, MessageId, Reading, Stamp, Uid};
+use crate::reading::{DeviceName, MessageId, Reading, Stamp, Uid, Value};
 use crate::topic::slug;
 
 /// What is remembered of a boot of a board.
@@ -193,16 +193,12 @@ impl Session {
 
     /// The reading that is expected next, from its frame.
     pub(super) fn reading(&mut self, data: &Data<'_>, now: Stamp) -> Reading {
-        let schema = self.schema();
-        let values = data.items.map(|item| {
-            let name = schema.map_or_else(|| Schema::default().name(item.channel), |s| s.name(item.channel));
-            (name, values::value(item.value))
-        });
+        let values = self.values(data.items);
         Reading {
             device: Arc::clone(&self.device),
             id: MessageId::Board { uid: self.uid.clone(), boot: self.boot, seq: self.next },
             seq: self.next.into(),
-            values: values.collect(),
+            values,
             at: Stamp { us: self.clock.sampled(data.t_ms, now.us), ..now },
         }
     }
@@ -218,6 +214,13 @@ impl Session {
             firmware: self.firmware.clone(),
             schema: Arc::clone(self.schema()?),
         })
+    }
+
+    /// Items with the names of their channels.
+    pub(super) fn values(&self, items: Items<'_>) -> Vec<(Arc<str>, Value)> {
+        let schema = self.schema();
+        let name = |number| schema.map_or_else(|| Schema::default().name(number), |s| s.name(number));
+        items.map(|item| (name(item.channel), values::value(item.value))).collect()
     }
 
     /// The channels, once their names are known or made up.
