@@ -52,6 +52,9 @@ _serialgate() {
             serialgate,status)
                 cmd="serialgate__subcmd__status"
                 ;;
+            serialgate,watch)
+                cmd="serialgate__subcmd__watch"
+                ;;
             serialgate__subcmd__help,check)
                 cmd="serialgate__subcmd__help__subcmd__check"
                 ;;
@@ -87,6 +90,9 @@ _serialgate() {
                 ;;
             serialgate__subcmd__help,status)
                 cmd="serialgate__subcmd__help__subcmd__status"
+                ;;
+            serialgate__subcmd__help,watch)
+                cmd="serialgate__subcmd__help__subcmd__watch"
                 ;;
             serialgate__subcmd__help__subcmd__queue,dead-letters)
                 cmd="serialgate__subcmd__help__subcmd__queue__subcmd__dead__subcmd__letters"
@@ -212,7 +218,7 @@ _serialgate() {
 
     case "${cmd}" in
         serialgate)
-            opts="-h -V --help --version run demo sim init ports check clock status send passwd queue help"
+            opts="-h -V --help --version run demo sim init ports check clock status watch send passwd queue help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -280,7 +286,7 @@ _serialgate() {
             return 0
             ;;
         serialgate__subcmd__help)
-            opts="run demo sim init ports check clock status send passwd queue help"
+            opts="run demo sim init ports check clock status watch send passwd queue help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -602,6 +608,20 @@ _serialgate() {
             return 0
             ;;
         serialgate__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        serialgate__subcmd__help__subcmd__watch)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1372,6 +1392,36 @@ _serialgate() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        serialgate__subcmd__watch)
+            opts="-h --json --count --timeout --socket --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -34,6 +34,7 @@ complete -c serialgate -n "__fish_serialgate_needs_command" -f -a "ports" -d 'Li
 complete -c serialgate -n "__fish_serialgate_needs_command" -f -a "check" -d 'Check the configuration and say what it means'
 complete -c serialgate -n "__fish_serialgate_needs_command" -f -a "clock" -d 'Wait until the clock was synchronised, then leave a file that says so'
 complete -c serialgate -n "__fish_serialgate_needs_command" -f -a "status" -d 'Show one screen of everything the daemon knows'
+complete -c serialgate -n "__fish_serialgate_needs_command" -f -a "watch" -d 'Show readings as they come'
 complete -c serialgate -n "__fish_serialgate_needs_command" -f -a "send" -d 'Send a command down to a device, and print its result'
 complete -c serialgate -n "__fish_serialgate_needs_command" -f -a "passwd" -d 'Hash a password for a user of the local broker'
 complete -c serialgate -n "__fish_serialgate_needs_command" -f -a "queue" -d 'See and handle what waits: stats, peek, export, import, pause, resume, purge, verify'
@@ -93,6 +94,12 @@ complete -c serialgate -n "__fish_serialgate_using_subcommand status" -l socket 
 complete -c serialgate -n "__fish_serialgate_using_subcommand status" -l config -d 'The daemon\'s configuration file, which tells where its control socket is [default: /etc/serialgate/serialgate.yaml, if it can be read]' -r -F
 complete -c serialgate -n "__fish_serialgate_using_subcommand status" -l json -d 'Print the whole document as JSON'
 complete -c serialgate -n "__fish_serialgate_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c serialgate -n "__fish_serialgate_using_subcommand watch" -l count -d 'End after N readings' -r
+complete -c serialgate -n "__fish_serialgate_using_subcommand watch" -l timeout -d 'End after S seconds' -r
+complete -c serialgate -n "__fish_serialgate_using_subcommand watch" -l socket -d 'The daemon\'s control socket, where it is not in one of the usual places' -r -F
+complete -c serialgate -n "__fish_serialgate_using_subcommand watch" -l config -d 'The daemon\'s configuration file, which tells where its control socket is [default: /etc/serialgate/serialgate.yaml, if it can be read]' -r -F
+complete -c serialgate -n "__fish_serialgate_using_subcommand watch" -l json -d 'Print what local clients get over MQTT, one object per line: {"topic":"…","payload":{…}}'
+complete -c serialgate -n "__fish_serialgate_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c serialgate -n "__fish_serialgate_using_subcommand send" -l socket -d 'The daemon\'s control socket, where it is not in one of the usual places' -r -F
 complete -c serialgate -n "__fish_serialgate_using_subcommand send" -l config -d 'The daemon\'s configuration file, which tells where its control socket is [default: /etc/serialgate/serialgate.yaml, if it can be read]' -r -F
 complete -c serialgate -n "__fish_serialgate_using_subcommand send" -l json -d 'Print the result as JSON'
@@ -169,18 +176,19 @@ complete -c serialgate -n "__fish_serialgate_using_subcommand queue; and __fish_
 complete -c serialgate -n "__fish_serialgate_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Check the queue\'s file, of a running daemon or a cold one'
 complete -c serialgate -n "__fish_serialgate_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "dead-letters" -d 'See what clouds refused for good; try it again, or remove it'
 complete -c serialgate -n "__fish_serialgate_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "run" -d 'Run the gateway'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "demo" -d 'Show the whole story with no hardware: boards, an outage, a backlog, a ledger'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "sim" -d 'Simulate boards on pseudo-terminals'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "init" -d 'Write a first configuration by asking a few questions'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "ports" -d 'List the serial ports, and who holds them'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "check" -d 'Check the configuration and say what it means'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "clock" -d 'Wait until the clock was synchronised, then leave a file that says so'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "status" -d 'Show one screen of everything the daemon knows'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "send" -d 'Send a command down to a device, and print its result'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "passwd" -d 'Hash a password for a user of the local broker'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "queue" -d 'See and handle what waits: stats, peek, export, import, pause, resume, purge, verify'
-complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status send passwd queue help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "run" -d 'Run the gateway'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "demo" -d 'Show the whole story with no hardware: boards, an outage, a backlog, a ledger'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "sim" -d 'Simulate boards on pseudo-terminals'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "init" -d 'Write a first configuration by asking a few questions'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "ports" -d 'List the serial ports, and who holds them'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "check" -d 'Check the configuration and say what it means'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "clock" -d 'Wait until the clock was synchronised, then leave a file that says so'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "status" -d 'Show one screen of everything the daemon knows'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "watch" -d 'Show readings as they come'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "send" -d 'Send a command down to a device, and print its result'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "passwd" -d 'Hash a password for a user of the local broker'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "queue" -d 'See and handle what waits: stats, peek, export, import, pause, resume, purge, verify'
+complete -c serialgate -n "__fish_serialgate_using_subcommand help; and not __fish_seen_subcommand_from run demo sim init ports check clock status watch send passwd queue help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c serialgate -n "__fish_serialgate_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "stats" -d 'Show how much waits, in all and per bridge'
 complete -c serialgate -n "__fish_serialgate_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "peek" -d 'Show the oldest entries that wait, as they would be published'
 complete -c serialgate -n "__fish_serialgate_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "export" -d 'Write all entries that wait as JSON lines; nothing is removed'

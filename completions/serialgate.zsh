@@ -114,6 +114,18 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(watch)
+_arguments "${_arguments_options[@]}" : \
+'--count=[End after N readings]:N:_default' \
+'--timeout=[End after S seconds]:S:_default' \
+'(--config)--socket=[The daemon'\''s control socket, where it is not in one of the usual places]:PATH:_files' \
+'--config=[The daemon'\''s configuration file, which tells where its control socket is \[default\: /etc/serialgate/serialgate.yaml, if it can be read\]]:FILE:_files' \
+'--json[Print what local clients get over MQTT, one object per line\: {"topic"\:"…","payload"\:{…}}]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::devices -- Show only these devices, by their names in topics; they may be plugged in later \[default\: all, and events of the gateway\]:_default' \
+&& ret=0
+;;
 (send)
 _arguments "${_arguments_options[@]}" : \
 '(--config)--socket=[The daemon'\''s control socket, where it is not in one of the usual places]:PATH:_files' \
@@ -431,6 +443,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(watch)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (send)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -535,6 +551,7 @@ _serialgate_commands() {
 'check:Check the configuration and say what it means' \
 'clock:Wait until the clock was synchronised, then leave a file that says so' \
 'status:Show one screen of everything the daemon knows' \
+'watch:Show readings as they come' \
 'send:Send a command down to a device, and print its result' \
 'passwd:Hash a password for a user of the local broker' \
 'queue:See and handle what waits\: stats, peek, export, import, pause, resume, purge, verify' \
@@ -568,6 +585,7 @@ _serialgate__subcmd__help_commands() {
 'check:Check the configuration and say what it means' \
 'clock:Wait until the clock was synchronised, then leave a file that says so' \
 'status:Show one screen of everything the daemon knows' \
+'watch:Show readings as they come' \
 'send:Send a command down to a device, and print its result' \
 'passwd:Hash a password for a user of the local broker' \
 'queue:See and handle what waits\: stats, peek, export, import, pause, resume, purge, verify' \
@@ -702,6 +720,11 @@ _serialgate__subcmd__help__subcmd__sim_commands() {
 _serialgate__subcmd__help__subcmd__status_commands() {
     local commands; commands=()
     _describe -t commands 'serialgate help status commands' commands "$@"
+}
+(( $+functions[_serialgate__subcmd__help__subcmd__watch_commands] )) ||
+_serialgate__subcmd__help__subcmd__watch_commands() {
+    local commands; commands=()
+    _describe -t commands 'serialgate help watch commands' commands "$@"
 }
 (( $+functions[_serialgate__subcmd__init_commands] )) ||
 _serialgate__subcmd__init_commands() {
@@ -915,6 +938,11 @@ _serialgate__subcmd__sim_commands() {
 _serialgate__subcmd__status_commands() {
     local commands; commands=()
     _describe -t commands 'serialgate status commands' commands "$@"
+}
+(( $+functions[_serialgate__subcmd__watch_commands] )) ||
+_serialgate__subcmd__watch_commands() {
+    local commands; commands=()
+    _describe -t commands 'serialgate watch commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_serialgate" ]; then

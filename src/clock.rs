@@ -182,7 +182,9 @@ pub fn boot_id() -> String {
     read.map_or_else(|_| uuid::Uuid::new_v4().to_string(), |id| id.trim().to_owned())
 }
 
-fn realtime_us() -> i64 {
+/// The wall clock, in microseconds since 1970.
+#[must_use]
+pub fn realtime_us() -> i64 {
     gettime_us(ClockId::CLOCK_REALTIME)
 }
 
@@ -211,6 +213,21 @@ pub fn kernel_says_synced() -> Option<bool> {
         (nix::libc::adjtimex(&raw mut timex), timex)
     };
     (state >= 0).then_some(timex.status & nix::libc::STA_UNSYNC == 0)
+}
+
+/// What a clock on the wall shows here at `unix_us`, as microseconds since 1970 read off it. Follows `TZ`
+/// and /etc/localtime.
+#[must_use]
+pub fn local_us(unix_us: i64) -> i64 {
+    let seconds = nix::libc::time_t::try_from(unix_us.div_euclid(1_000_000)).unwrap_or_default();
+    // SAFETY: `tm` is plain integers and a pointer that is not followed, for which all-zero is a valid value.
+    #[expect(unsafe_code, reason = "localtime_r has no safe wrapper in nix")]
+    let local = unsafe {
+        let mut local: nix::libc::tm = std::mem::zeroed();
+        nix::libc::localtime_r(&raw const seconds, &raw mut local);
+        local
+    };
+    unix_us.saturating_add(local.tm_gmtoff as i64 * 1_000_000)
 }
 
 #[cfg(test)]

@@ -16,11 +16,13 @@ pub mod send;
 pub mod sim;
 pub mod status;
 mod terminal;
+pub mod watch;
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -140,6 +142,12 @@ fn refusal(answer: Response) -> String {
 /// When the system has no descriptors to give.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")
+}
+
+/// A number of seconds on the command line.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// Writes `text` and a line feed to standard output. Whoever reads it may have gone (`| head`).

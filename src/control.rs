@@ -1,9 +1,9 @@
 //! The control socket: how `serialgate status` and the other commands speak to the daemon.
 //!
 //! A Unix stream socket, one JSON object per line each way: [`Request`] there, [`Response`] back,
-//! as often as the client likes. Some answers are several lines, the last of which says so; a request to
-//! import is followed by the entries. Whoever may write to the socket (mode 0660: its owner and group)
-//! may ask; there is no other check.
+//! as often as the client likes. Some answers are several lines, the last of which says so, and that to a
+//! request to watch has no end; a request to import is followed by the entries. Whoever may write to the
+//! socket (mode 0660: its owner and group) may ask; there is no other check.
 //!
 //! The socket also keeps two daemons from running on the same place: [`Server::bind`] replaces what
 //! a killed daemon left behind, but not a socket that answers.
@@ -19,7 +19,7 @@ use nix::unistd::{AccessFlags, access};
 
 pub use self::client::{AskError, Client, ask};
 pub use self::protocol::{
-    Chosen, Damage, DeadLetter, Imported, Line, Peeked, Request, Response, Retried, Verified,
+    Chosen, Damage, DeadLetter, Imported, Line, Live, Peeked, Request, Response, Retried, Verified,
 };
 pub use self::server::{Answers, Asked, BindError, Server};
 use crate::config::Config;

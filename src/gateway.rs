@@ -6,6 +6,7 @@
 mod calls;
 mod dead_letters;
 mod life;
+mod onlookers;
 mod operator;
 mod ports;
 mod reload;
@@ -31,6 +32,7 @@ use crate::topic::Topics;
 
 use self::calls::Calls;
 pub use self::life::Life;
+use self::onlookers::Onlookers;
 pub use self::operator::{Operator, verified};
 use self::ports::Ports;
 
@@ -46,6 +48,7 @@ pub struct Gateway {
     view: StatusView,
     topics: Topics,
     calls: Calls,
+    onlookers: Onlookers,
     /// What it runs on: a reload changes a part of it.
     running: Config,
     ports: Ports,
@@ -174,7 +177,7 @@ impl Gateway {
         }
 
         let port_status = status::Ports::default();
-        let mut handles = port::Handles::new(queue.clone(), bulletin, port_status.clone());
+        let mut handles = port::Handles::new(queue.clone(), bulletin.clone(), port_status.clone());
         handles.roll = roll.clone();
         let calls = Calls {
             topics: topics.clone(),
@@ -187,6 +190,7 @@ impl Gateway {
             move |heard| calls.hear(heard)
         });
         let ports = Ports::start(&config.ports, handles);
+        let onlookers = Onlookers::new(topics.clone(), queue.clone(), bulletin);
 
         let view = StatusView {
             name: config.gateway.into(),
@@ -197,7 +201,7 @@ impl Gateway {
             broker,
             roll,
         };
-        Ok(Self { view, topics, calls, running, ports, bridges, local })
+        Ok(Self { view, topics, calls, onlookers, running, ports, bridges, local })
     }
 
     /// The numbers of all parts, for whoever shows them.
@@ -215,7 +219,7 @@ impl Gateway {
     /// Who answers on the control socket.
     #[must_use]
     pub fn operator(&self) -> Operator {
-        Operator::new(self.view(), self.topics.clone(), self.calls.clone())
+        Operator::new(self.view(), self.topics.clone(), self.calls.clone(), self.onlookers.clone())
     }
 
     /// Takes over what a new configuration says of ports and of the local broker, without disturbing

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::clock::{Clock, boottime_us};
 use crate::mqtt::packet::{Publish, Qos};
@@ -61,6 +61,9 @@ pub use self::types::{Full, Resume, Safe, Taken};
 /// The most bridges there can be: one bit each.
 pub const BRIDGES_MAX: usize = 32;
 
+/// Live copies that wait for those who look on: as many of the longest lines take 16 MiB.
+pub const ONLOOKERS_AHEAD: usize = 1024;
+
 /// Resolves when an entry is safe. An error means that it never became so.
 pub type Ticket = oneshot::Receiver<Safe>;
 
@@ -93,6 +96,8 @@ pub(crate) struct Shared {
     keeps_letters: bool,
     clock: Clock,
     tap: Mutex<Option<mpsc::Sender<Arc<Body>>>>,
+    /// For operators who look on.
+    onlookers: broadcast::Sender<Arc<Body>>,
     worker: Mutex<Option<JoinHandle<()>>>,
     /// Threads that read damaged files.
     restorers: Mutex<Vec<JoinHandle<()>>>,
@@ -131,15 +136,18 @@ impl Interest {
 
     fn wants_one(&self, consumer: &Consumer, body: &Body) -> bool {
         match (&consumer.forward, body) {
-            // Of messages, only results of commands are our own.
-            (Forward::Own, Body::Message(message)) => self.topics.is_result(&message.topic),
-            (Forward::Own, _) => true,
+            (Forward::Own, body) => self.is_own(body),
             (forward, Body::Reading(reading)) => forward.wants_own(&self.topics.data(&reading.device)),
             (forward, Body::Event(_)) => forward.wants_own(&self.topics.event()),
             (_, Body::Message(message)) => {
                 self.wants_message_of(consumer, &message.topic, &message.properties)
             }
         }
+    }
+
+    /// Of messages, only results of commands are our own.
+    fn is_own(&self, body: &Body) -> bool {
+        !matches!(body, Body::Message(message) if !self.topics.is_result(&message.topic))
     }
 
     fn wants_message(&self, topic: &str, properties: &Properties) -> bool {
@@ -172,7 +180,7 @@ impl Queue {
         if self.admit(&body, None).is_err() {
             self.0.change(|core| core.refuse(&body, boottime_us()));
         }
-        self.copy_to_tap(&body);
+        self.copy_to_taps(&body);
     }
 
     /// Takes `body`; the ticket tells when it is safe. Never blocks.
@@ -183,7 +191,7 @@ impl Queue {
         let body = Arc::new(body);
         let (sender, ticket) = oneshot::channel();
         self.admit(&body, Some(sender))?;
-        self.copy_to_tap(&body);
+        self.copy_to_taps(&body);
         Ok(ticket)
     }
 
@@ -196,7 +204,11 @@ impl Queue {
         Ok(())
     }
 
-    fn copy_to_tap(&self, body: &Arc<Body>) {
+    fn copy_to_taps(&self, body: &Arc<Body>) {
+        if self.0.interest.is_own(body) {
+            // Mostly nobody looks on.
+            let _ = self.0.onlookers.send(Arc::clone(body));
+        }
         // LAN clients' messages come from the local broker: it has routed them already.
         if !matches!(**body, Body::Message(_))
             && let Some(tap) = lock(&self.0.tap).as_ref()
@@ -257,6 +269,13 @@ impl Queue {
         let (sender, receiver) = mpsc::channel(capacity);
         *lock(&self.0.tap) = Some(sender);
         receiver
+    }
+
+    /// Live copies of every reading, event and result from now on, for somebody who looks on; there may be
+    /// several. Who falls [`ONLOOKERS_AHEAD`] behind loses the oldest, and is told how many.
+    #[must_use]
+    pub fn look_on(&self) -> broadcast::Receiver<Arc<Body>> {
+        self.0.onlookers.subscribe()
     }
 
     /// The side of bridge number `index` of those given to [`Queue::open`].

@@ -178,7 +178,13 @@ impl Topics {
     /// Whether `topic` is one of those.
     #[must_use]
     pub fn is_result(&self, topic: &str) -> bool {
-        self.device_in(topic, "/result").is_some()
+        self.answering(topic).is_some()
+    }
+
+    /// The device whose result is on `topic`.
+    #[must_use]
+    pub fn answering<'t>(&self, topic: &'t str) -> Option<&'t str> {
+        self.device_in(topic, "/result")
     }
 
     /// The filter that all commands to devices match.

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{Exit, check, clock, demo, init, passwd, ports, queue, run, send, sim, status};
+use super::{Exit, check, clock, demo, init, passwd, ports, queue, run, send, sim, status, watch};
 
 /// Serial sensors to MQTT, and no reading lost.
 ///
@@ -69,6 +69,13 @@ enum Command {
     /// Ports with what was read and what was damaged, the queue with what waits and what was dropped, bridges with
     /// their state and the time that a backlog will take, the local broker with its clients.
     Status(status::Args),
+    /// Show readings as they come
+    ///
+    /// One line each, with local time, device and values; events of the gateway and results of commands among them.
+    /// It needs no MQTT client and no local broker, goes on when the daemon restarts, and slows nothing down: a
+    /// terminal that is too slow misses lines, and is told how many. Where no reading comes it says what it knows of
+    /// the reason. Ctrl-C ends it.
+    Watch(watch::Args),
     /// Send a command down to a device, and print its result
     ///
     /// Sets a channel of a board, or has it do something else that it knows, and waits for its answer. What is
@@ -95,6 +102,7 @@ impl Line {
             Command::Check(args) => Ok(check::run(&args)),
             Command::Clock(args) => clock::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Watch(args) => watch::run(&args),
             Command::Send(args) => send::run(&args),
             Command::Passwd(args) => passwd::run(&args),
             Command::Queue(args) => queue::run(&args),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{Exit, say};
+use super::{Exit, say, seconds};
 use crate::reading::Uid;
 use crate::signal;
 use crate::sim::{self, Format, Ledger, Options, Summary, board};
@@ -148,11 +148,6 @@ fn probability(text: &str) -> Result<f64, String> {
     let probability: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     let is_one = (0.0..=1.0).contains(&probability);
     if is_one { Ok(probability) } else { Err("write a number from 0 to 1, for example 0.001".to_owned()) }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 fn ring(text: &str) -> Result<usize, String> {

@@ -54,6 +54,11 @@ pub enum Request {
         /// As it would stand in a message to `set`: see [`crate::call`].
         payload: String,
     },
+    /// What comes in from now on, without end: [`Response::Watching`], then one [`Response::Live`] each.
+    Watch {
+        /// Only what is of these devices; if there are none, everything.
+        devices: Vec<String>,
+    },
     /// Check all chunks.
     Verify,
     /// The dead letters, one [`Response::DeadLetter`] each, the oldest first.
@@ -79,8 +84,8 @@ pub struct Chosen {
     pub topic: Option<String>,
 }
 
-/// What one is told: `{"status":{…}}` or `{"error":"…"}`. `entry`, `damage`, `dead_letter` and
-/// `working` are followed by more.
+/// What one is told: `{"status":{…}}` or `{"error":"…"}`. `entry`, `damage`, `dead_letter`,
+/// `watching`, `live`, `missed` and `working` are followed by more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Response {
@@ -102,6 +107,12 @@ pub enum Response {
     Purged(u64),
     /// What became of a command, as it would stand in `result`.
     Result(Line),
+    /// From here on everything is shown, or counted as missed.
+    Watching,
+    /// A reading, an event or a result; or what is known of a device, before its first reading.
+    Live(Live),
+    /// So many of these came faster than they were taken.
+    Missed(u64),
     /// All chunks were checked.
     Verified(Verified),
     /// A dead letter.
@@ -116,6 +127,15 @@ pub enum Response {
     Working,
     /// Why there is no answer, in words.
     Error(String),
+}
+
+/// A message, as local clients get it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Live {
+    /// The topic.
+    pub topic: String,
+    /// The payload: a JSON object.
+    pub payload: Line,
 }
 
 /// An entry that waits, as it would be published.

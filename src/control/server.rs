@@ -27,6 +27,9 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take none of its answer: a pager may stand behind it.
 const READER_PATIENCE: Duration = Duration::from_secs(60);
 
+/// The same for one that watches: its terminal may be held (Ctrl-S), and what it misses is counted.
+const WATCHER_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How long a socket that was there before may take to accept us.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -193,7 +196,7 @@ async fn converse<F: Future<Output = ()>>(
         match timeout(CLIENT_PATIENCE, read_request(&mut reader)).await.ok()?.ok()? {
             Heard::Asked(asked) => answer(&mut writer, handler, asked).await?,
             Heard::Wrong { why, end } => {
-                write(&mut writer, &Response::Error(why)).await?;
+                write(&mut writer, &Response::Error(why), READER_PATIENCE).await?;
                 timeout(CLIENT_PATIENCE, writer.flush()).await.ok()?.ok()?;
                 if end {
                     return None;
@@ -252,6 +255,8 @@ async fn answer<F: Future<Output = ()>>(
     handler: &impl Fn(Asked, Answers) -> F,
     asked: Asked,
 ) -> Option<()> {
+    let is_watching = matches!(asked.request, Request::Watch { .. });
+    let patience = if is_watching { WATCHER_PATIENCE } else { READER_PATIENCE };
     let (answers, mut lines) = mpsc::channel(ANSWERS_AHEAD);
     let mut handling = pin!(handler(asked, answers));
     let mut handled = false;
@@ -259,21 +264,25 @@ async fn answer<F: Future<Output = ()>>(
         tokio::select! {
             biased;
             line = lines.recv() => match line {
-                Some(line) => write(writer, &line).await?,
+                Some(line) => write(writer, &line, patience).await?,
                 None => break,
             },
             () = &mut handling, if !handled => handled = true,
-            () = sleep(STILL_WORKING) => write(writer, &Response::Working).await?,
+            () = sleep(STILL_WORKING) => write(writer, &Response::Working, patience).await?,
         }
         if lines.is_empty() {
-            timeout(READER_PATIENCE, writer.flush()).await.ok()?.ok()?;
+            timeout(patience, writer.flush()).await.ok()?.ok()?;
         }
     }
-    timeout(READER_PATIENCE, writer.flush()).await.ok()?.ok()
+    timeout(patience, writer.flush()).await.ok()?.ok()
 }
 
-async fn write(writer: &mut (impl AsyncWrite + Unpin), response: &Response) -> Option<()> {
+async fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    response: &Response,
+    patience: Duration,
+) -> Option<()> {
     let mut bytes = serde_json::to_vec(response).ok()?;
     bytes.push(b'\n');
-    timeout(READER_PATIENCE, writer.write_all(&bytes)).await.ok()?.ok()
+    timeout(patience, writer.write_all(&bytes)).await.ok()?.ok()
 }

@@ -126,6 +126,28 @@ async fn a_client_that_goes_away_ends_its_answer() {
 }
 
 #[tokio::test]
+async fn whoever_takes_nothing_is_given_up_but_not_one_who_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let server = Server::bind(&path).await.unwrap();
+    let _server = tokio::spawn(
+        server.serve(|_, answers| async move { while answers.send(Response::Missed(1)).await.is_ok() {} }),
+    );
+    tokio::time::pause();
+    for (request, is_kept) in [(Request::Verify, false), (Request::Watch { devices: Vec::new() }, true)] {
+        let mut client = Client::connect(&path).await.unwrap();
+        client.ask(&request, b"").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        // More than waits in buffers.
+        let mut left = 50_000;
+        while left > 0 && client.answer().await.is_ok() {
+            left -= 1;
+        }
+        assert_eq!(left == 0, is_kept, "{request:?}");
+    }
+}
+
+#[tokio::test]
 async fn nonsense_is_answered_with_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("control.sock");

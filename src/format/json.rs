@@ -93,8 +93,8 @@ impl Decoder {
     }
 }
 
-/// The members of an object in order, duplicates and all.
-struct Members<'a>(Vec<(String, &'a str)>);
+/// The members of an object in order, duplicates and all; values as they stand there.
+pub(crate) struct Members<'a>(pub(crate) Vec<(String, &'a str)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

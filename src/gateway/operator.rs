@@ -16,6 +16,7 @@ use crate::topic::Topics;
 
 use super::StatusView;
 use super::calls::Calls;
+use super::onlookers::Onlookers;
 
 /// Most entries that are shown at a time.
 const PEEK_MAX: usize = 1000;
@@ -30,14 +31,15 @@ pub struct Operator {
     view: StatusView,
     topics: Topics,
     calls: Calls,
+    onlookers: Onlookers,
 }
 
 /// Why there is no answer, in words; or nobody is there to hear it.
 pub(super) type Refusal = String;
 
 impl Operator {
-    pub(super) fn new(view: StatusView, topics: Topics, calls: Calls) -> Self {
-        Self { view, topics, calls }
+    pub(super) fn new(view: StatusView, topics: Topics, calls: Calls, onlookers: Onlookers) -> Self {
+        Self { view, topics, calls, onlookers }
     }
 
     /// Answers `asked`.
@@ -56,6 +58,7 @@ impl Operator {
                 purged.map(Response::Purged)
             }
             Request::Call { device, payload } => self.call(&device, &payload).await,
+            Request::Watch { devices } => self.onlookers.show(&devices, &answers).await,
             Request::Verify => self.verify().await.map(Response::Verified),
             Request::DeadLetters(chosen) => self.dead_letters(&chosen, &answers).await,
             Request::RetryDeadLetters(chosen) => {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use uuid::Uuid;
 
 use crate::clock::{Clock, boot_id, boottime_us};
@@ -16,7 +16,7 @@ use super::desk::Replies;
 use super::store::{KernelBoot, Limits, StoreError};
 use super::types::{Room, Settings, WhenFull};
 use super::worker::{self, Place, Worker};
-use super::{Consumer, Interest, Queue, Shared, State, lock};
+use super::{Consumer, Interest, ONLOOKERS_AHEAD, Queue, Shared, State, lock};
 
 /// What may be held in memory while the disk does not take it, in bytes; a quarter of `max_size` if
 /// that is less, so that it fits in one commit.
@@ -111,6 +111,7 @@ impl Queue {
             keeps_letters: limits.letters_bytes > 0,
             clock,
             tap: Mutex::new(None),
+            onlookers: broadcast::Sender::new(ONLOOKERS_AHEAD),
             worker: Mutex::new(None),
             restorers: Mutex::new(Vec::new()),
         });

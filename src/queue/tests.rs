@@ -458,6 +458,26 @@ async fn tickets_resolve_by_commit_or_by_acknowledgement() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn who_looks_on_gets_what_is_ours_and_learns_what_was_missed() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    let (mut quick, mut slow) = (queue.look_on(), queue.look_on());
+    for topic in ["serialgate/pi/shed/result", "lan/lamp"] {
+        queue.push_result(&Publish::new(topic, "{}", Qos::AtLeastOnce, false));
+    }
+    let own = quick.try_recv().unwrap();
+    assert!(matches!(&*own, Body::Message(message) if &*message.topic == "serialgate/pi/shed/result"));
+    for seq in 0..u32::try_from(ONLOOKERS_AHEAD).unwrap() + 6 {
+        queue.push(reading(seq));
+        assert_eq!(seq_of(&quick.recv().await.unwrap()), seq);
+    }
+    // The result and six readings.
+    assert_eq!(slow.recv().await, Err(broadcast::error::RecvError::Lagged(7)));
+    assert_eq!(seq_of(&slow.recv().await.unwrap()), 6);
+    queue.close();
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn closing_commits_what_is_held() {
     let dir = TempDir::new().unwrap();
     let queue = open(&dir);

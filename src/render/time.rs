@@ -9,6 +9,8 @@ const FIRST_MS: i64 = 0;
 /// 9999-12-31T23:59:59.999Z, likewise.
 const LAST_MS: i64 = 253_402_300_799_999;
 const MS_PER_DAY: u64 = 86_400_000;
+/// Days from 0000-03-01 to 1970-01-01.
+const TO_1970: u64 = 719_468;
 
 impl Rfc3339 {
     const LEN: usize = 24;
@@ -24,6 +26,18 @@ impl Rfc3339 {
 #[must_use]
 pub fn moment(unix_us: i64) -> String {
     rfc3339(unix_us).as_str().to_owned()
+}
+
+/// The [`moment`] that `text` tells, in microseconds since 1970; `None` where it tells none.
+#[must_use]
+pub fn unix_us(text: &str) -> Option<i64> {
+    let number = |from, to| text.get(from..to)?.parse::<u32>().ok().map(i64::from);
+    let (year, month, of_month) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let ms = ((number(11, 13)? * 60 + number(14, 16)?) * 60 + number(17, 19)?) * 1000 + number(20, 23)?;
+    // The years of `civil` begin in March.
+    let (year, from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let day = year * 365 + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5 + of_month - 1;
+    Some(((day - TO_1970.cast_signed()) * MS_PER_DAY.cast_signed() + ms) * 1000)
 }
 
 /// `unix_us` (microseconds since 1970, UTC, without leap seconds) as text; cut, not rounded.
@@ -67,8 +81,6 @@ fn put(place: &mut [u8], mut number: u64) {
 /// Counts in eras of 400 years that begin on 1 March 0000, so that the leap day is the last of its
 /// year. Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
 fn civil(day: u64) -> (u64, u64, u64) {
-    /// Days from 0000-03-01 to 1970-01-01.
-    const TO_1970: u64 = 719_468;
     const PER_ERA: u64 = 146_097;
     let day = day + TO_1970;
     let (era, of_era) = (day / PER_ERA, day % PER_ERA);
@@ -140,6 +152,16 @@ mod tests {
         fn later_moments_read_later(a in any::<i64>(), b in any::<i64>()) {
             let (a, b) = (a.min(b), a.max(b));
             prop_assert!(rfc3339(a).as_str() <= rfc3339(b).as_str());
+        }
+
+        #[test]
+        fn what_is_written_reads_the_same(ms in FIRST_MS..=LAST_MS) {
+            prop_assert_eq!(unix_us(&moment(ms * 1000)), Some(ms * 1000));
+        }
+
+        #[test]
+        fn text_that_tells_no_moment_does_no_harm(text in "[0-9TZ:.-]{0,30}") {
+            let _ = unix_us(&text);
         }
     }
 }

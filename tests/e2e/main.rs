@@ -26,3 +26,4 @@ mod salvage;
 mod sessions;
 mod space;
 mod store;
+mod watch;

@@ -223,7 +223,7 @@ fn age(span: Duration) -> String {
     }
 }
 
-fn seconds(seconds: Option<f64>) -> String {
+pub(in crate::command) fn seconds(seconds: Option<f64>) -> String {
     match seconds.map(Duration::try_from_secs_f64) {
         None | Some(Err(_)) => String::from("-"),
         Some(Ok(span)) if span < Duration::from_secs(10) => format!("{:.1}s", span.as_secs_f64()),
