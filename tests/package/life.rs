@@ -19,7 +19,7 @@ fn everything(machine: &Machine) -> BTreeSet<String> {
 fn the_first_installation_says_what_comes_next() {
     let machine = bare();
     let said = machine.sh(&format!("apt-get install --yes {} 2>&1", inside(&PACKAGES.current)));
-    for step in ["serialgate init --force", "systemctl restart serialgate", "serialgate status"] {
+    for step in ["serialgate init --force", "systemctl restart serialgate", "serialgate watch"] {
         assert!(said.contains(step), "{step}:\n{said}");
     }
     assert!(!said.contains("disabled or a static unit"), "what nobody can do anything about:\n{said}");
