@@ -15,7 +15,7 @@ import traceback
 import image
 from lab import Lab
 
-SUBJECTS = ["install", "hotplug", "crash", "power_cut", "trouble", "upgrade", "arm64"]
+SUBJECTS = ["install", "hotplug", "crash", "power_cut", "trouble", "sandbox", "upgrade", "arm64"]
 
 
 def scenarios(words):

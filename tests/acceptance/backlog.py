@@ -3,7 +3,7 @@
 import json
 
 from guest import Trouble, until
-from lab import HOST, queued
+from lab import HOST, queued, status
 
 CONFIG = """
 gateway: greenhouse
@@ -31,6 +31,21 @@ def wait_for_acknowledgements(ledger, many):
     until(f"{many} acknowledgements", there, 300)
 
 
+def check_reboot(guest, ledger, many):
+    """Reboots with `many` more readings that wait, and looks whether they do so afterwards."""
+    wait_for_acknowledgements(ledger, many)
+    before = queued(guest)
+    guest.reboot()
+    if queued(guest) < before:
+        raise Trouble(f"{before} waited before the reboot, {queued(guest)} after it")
+
+
+def check_nothing_dropped(guest):
+    dropped = status(guest)["queue"]["dropped"]
+    if any(dropped.values()):
+        raise Trouble(f"dropped: {dropped}")
+
+
 def check_delivery(lab, guest, cloud, ledger):
     """Ends the board, waits for all that waits, and compares."""
     [board] = lab.processes
@@ -44,6 +59,7 @@ def check_delivery(lab, guest, cloud, ledger):
     if missing:
         all_of_them = len(ledger.acknowledged)
         raise Trouble(f"{len(missing)} of {all_of_them} acknowledged readings are missing: {sorted(missing)[:5]}")
+    check_nothing_dropped(guest)
     firsts = list(dict.fromkeys(delivered))
     place = {reading: at for at, reading in enumerate(ledger.produced)}
     if firsts != sorted(firsts, key=place.__getitem__):

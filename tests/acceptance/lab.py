@@ -141,6 +141,11 @@ class Ledger:
         self.acknowledged += [line["id"] for line in new if line["event"] == "acknowledged"]
         return new
 
+    def unacknowledged(self):
+        """How many readings there are since the last one that was acknowledged."""
+        self.read()
+        return len(self.produced) - 1 - self.produced.index(self.acknowledged[-1])
+
 
 def carry(disk, files):
     """A small disk with `files`: the way into a guest."""
@@ -157,6 +162,15 @@ def configure(guest, text):
     """Has the service run with another configuration."""
     guest.write("/etc/serialgate/serialgate.yaml", text)
     guest.sh("serialgate check && systemctl restart serialgate")
+
+
+def move_to_second_disk(guest, config):
+    """Has the service run with another configuration, and with a disk of its own below its folder."""
+    guest.sh("systemctl stop serialgate")
+    guest.sh("echo '/dev/vdc /var/lib/serialgate ext4 noatime 0 2' >> /etc/fstab && systemctl daemon-reload")
+    guest.sh("mount /var/lib/serialgate && rmdir /var/lib/serialgate/lost+found")
+    guest.write("/etc/serialgate/serialgate.yaml", config)
+    guest.sh("systemctl start serialgate")
 
 
 def status(guest):

@@ -8,7 +8,7 @@ import time
 
 from backlog import CONFIG as WITH_CLOUD
 from guest import Trouble, until
-from lab import HOST, program, queued
+from lab import HOST, move_to_second_disk, program, queued
 from recorder import Recorder
 
 # Many small commits are more moments to be cut in.
@@ -82,10 +82,7 @@ def _record(lab, recorder):
     cloud = lab.cloud(stamp=recorder.count)
     cloud.close()
     guest = lab.gateway(extra=recorder.options)
-    guest.sh("systemctl stop serialgate && mount -o noatime /dev/vdc /var/lib/serialgate")
-    guest.sh("rmdir /var/lib/serialgate/lost+found")
-    guest.write("/etc/serialgate/serialgate.yaml", CONFIG.format(host=HOST, port=cloud.port))
-    guest.sh("systemctl start serialgate")
+    move_to_second_disk(guest, CONFIG.format(host=HOST, port=cloud.port))
     ledger = lab.wire_board(guest, "GW0004", rate=50)
     owed = _Owed(recorder, cloud, ledger)
     try:
