@@ -73,6 +73,17 @@ fn readings_of_a_board_reach_the_local_broker() {
 }
 
 #[test]
+fn readings_of_a_board_are_seen_as_the_third_step_says() {
+    let machine = installed();
+    plug_in(&machine);
+    machine.write("/etc/serialgate/serialgate.yaml", ONE_BOARD);
+    machine.sh("systemctl restart serialgate");
+    let out = machine.sh("serialgate watch --count 1 --timeout 60");
+    let reading = out.lines().last().unwrap();
+    assert!(reading.contains("  bench-") && reading.contains("  temp "), "{out}");
+}
+
+#[test]
 fn a_reload_takes_a_new_port_over() {
     let machine = installed();
     plug_in(&machine);
