@@ -89,8 +89,8 @@ impl Publisher {
             if let Body::Message(_) = *body {
                 continue;
             }
-            let late = matches!(&*body, Body::Reading(reading) if reading.at.has_waited(now));
-            let publish = render::publish(&body, |at| self.clock.wall(at), late, &self.topics);
+            let publish =
+                render::publish(&body, |at| self.clock.wall(at), body.has_waited(now), &self.topics);
             if let Body::Reading(reading) = &*body {
                 // A live `data` payload and the `state` payload are the same bytes.
                 states.insert(Arc::clone(&reading.device), publish.payload.clone());

@@ -291,6 +291,12 @@ impl Body {
         }
     }
 
+    /// Whether it is a reading that has waited by `now_us` of the present boot: see [`Stamp::has_waited`].
+    #[must_use]
+    pub fn has_waited(&self, now_us: i64) -> bool {
+        matches!(self, Self::Reading(reading) if reading.at.has_waited(now_us))
+    }
+
     /// All stamps in it, to be set: when it was sampled, noticed or taken, and the times that it tells
     /// of.
     pub fn stamps_mut(&mut self) -> impl Iterator<Item = &mut Stamp> {

@@ -84,7 +84,7 @@ impl Onlookers {
     /// As local clients get it.
     fn published(&self, body: &Body) -> Option<Response> {
         let clock = self.queue.clock();
-        let late = matches!(body, Body::Reading(reading) if reading.at.has_waited(clock.now().us));
+        let late = body.has_waited(clock.now().us);
         let publish = render::publish(body, |at| clock.wall(at), late, &self.topics);
         shown(publish.topic.to_string(), &publish.payload)
     }

@@ -55,8 +55,9 @@ impl Outlet {
         drop(state);
         // What came out of another file, or waited on the board, is late even when it goes straight
         // through.
-        let waited = |body: &Body| matches!(body, Body::Reading(reading) if reading.at.has_waited(now));
-        taken.iter_mut().for_each(|entry| entry.late |= is_imported(&entry.body) || waited(&entry.body));
+        for entry in &mut taken {
+            entry.late |= is_imported(&entry.body) || entry.body.has_waited(now);
+        }
         taken
     }
 
