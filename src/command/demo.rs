@@ -232,6 +232,9 @@ fn verdict(ledger: &Ledger, peak: u64, cut_for: Duration, elapsed: Duration) -> 
     if ledger.is_clean() {
         say(format_args!("  lost 0 of {}", ledger.produced()));
         Exit::Ok
+    } else if ledger.produced() == 0 {
+        say("  no board made a reading: pseudo terminals do not work here; is /dev/pts mounted?");
+        Exit::No
     } else {
         say(format_args!("  LOST {} of {}, or out of order: see above", ledger.missing(), ledger.produced()));
         Exit::No
