@@ -52,8 +52,10 @@ impl Watcher {
     }
 }
 
+/// The command, for which Ctrl-C is what it is at a terminal: what a shell runs in the background ignores it.
 fn watch(dir: &Path, args: &[&str]) -> Command {
-    let mut command = serialgate();
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(serialgate().get_program());
     command.arg("watch").arg("--socket").arg(dir.join("control.sock")).args(args).stdin(Stdio::null());
     command
 }
