@@ -19,15 +19,15 @@ class Cloud:
 
     def __init__(self, stamp=lambda: None):
         self.stamp, self.received, self.lock = stamp, [], threading.Lock()
-        self.listener, self.links, self.port = None, [], 0
+        # Keeps the port while nobody listens on it.
+        self.place = bound(0)
+        self.port = self.place.getsockname()[1]
+        self.listener, self.links = None, []
         self.open()
 
     def open(self):
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
+        self.listener = bound(self.port)
         self.listener.listen()
-        self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
 
     def close(self):
@@ -108,6 +108,14 @@ class Cloud:
         """What came on `data` topics: (payload, stamp), in order."""
         with self.lock:
             return [(payload, stamp) for topic, payload, stamp in self.received if topic.endswith("/data")]
+
+
+def bound(port):
+    """A socket at a port of this machine's, or at any that is free."""
+    fresh = socket.socket()
+    fresh.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    fresh.bind(("127.0.0.1", port))
+    return fresh
 
 
 def varint(data, at):
