@@ -71,7 +71,7 @@ class Cloud:
         head = stream.read(1)
         if not head:
             return False
-        kind, body = head[0] >> 4, stream.read(self.length(stream))
+        kind, body = head[0] >> 4, exactly(stream, self.length(stream))
         if kind == CONNECT:
             link.sendall(bytes([CONNACK << 4, 3, 0, 0, 0]))
         elif kind == PUBLISH:
@@ -98,7 +98,7 @@ class Cloud:
     def length(stream):
         value, shift = 0, 0
         while True:
-            [byte] = stream.read(1)
+            [byte] = exactly(stream, 1)
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
@@ -116,6 +116,14 @@ def bound(port):
     fresh.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     fresh.bind(("127.0.0.1", port))
     return fresh
+
+
+def exactly(stream, size):
+    """So many bytes. What a link that breaks leaves of a packet is none."""
+    data = stream.read(size)
+    if len(data) < size:
+        raise ConnectionError("the link ends within a packet")
+    return data
 
 
 def varint(data, at):
