@@ -205,8 +205,9 @@ impl Queue {
     }
 
     fn copy_to_taps(&self, body: &Arc<Body>) {
-        if self.0.interest.is_own(body) {
-            // Mostly nobody looks on.
+        // Mostly nobody looks on, and then it costs no look at topics.
+        if self.0.onlookers.receiver_count() > 0 && self.0.interest.is_own(body) {
+            // The last one may have gone meanwhile.
             let _ = self.0.onlookers.send(Arc::clone(body));
         }
         // LAN clients' messages come from the local broker: it has routed them already.

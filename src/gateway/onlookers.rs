@@ -46,7 +46,7 @@ impl Onlookers {
         loop {
             let taken = live.recv().await;
             // What is known of a device was posted before its first reading was pushed.
-            while let Some((version, subject, payload)) = self.bulletin.newer_than(told, 1).pop() {
+            for (version, subject, payload) in self.bulletin.newer_than(told, usize::MAX) {
                 told = version;
                 if let Subject::Meta(device) = &subject
                     && is_wanted(Some(device), devices)
