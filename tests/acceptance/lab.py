@@ -111,6 +111,9 @@ class Lab:
         guest.replug(name)
 
     def end(self):
+        # First what would live on.
+        for guest in self.guests:
+            guest.kill()
         for board in self.boards:
             board.ended.set()
         for process in self.processes:
@@ -118,8 +121,6 @@ class Lab:
             process.wait()
         for cloud in self.clouds:
             cloud.close()
-        for guest in self.guests:
-            guest.kill()
 
 
 class Ledger:
